@@ -1,0 +1,80 @@
+"""How lists, near names and foreign text are worded in messages."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+
+def near(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """The known names that look most like a name, best first; case does not count.
+
+    >>> near("dataste", ["dataset", "layers"])
+    ['dataset']
+    """
+    by_folded = {text.lower(): text for text in known}
+    return [by_folded[text] for text in difflib.get_close_matches(name.lower(), by_folded, limit, 0.6)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause that begins with a colon and offers near names, or nothing.
+
+    >>> did_you_mean("dataste", ["dataset", "layers"])
+    ': did you mean dataset?'
+    """
+    names = near(name, known)
+    return f": did you mean {' or '.join(names)}?" if names else ""
+
+
+def listing(items: Iterable[object], *, limit: int = 8) -> str:
+    """Items sorted and joined, cut after ``limit`` with the number that was left out.
+
+    >>> listing(range(4), limit=2)
+    '0, 1, and 2 more'
+    """
+    texts = sorted({str(item) for item in items}, key=natural)
+    shown = ", ".join(texts[:limit])
+    return f"{shown}, and {len(texts) - limit} more" if len(texts) > limit else shown
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key that orders numbers inside names by value: 18 before 101."""
+    parts: list[tuple[int, int, str]] = []
+    digits = ""
+    for char in f"{text}\0":
+        if char.isascii() and char.isdigit():
+            digits += char
+            continue
+        if digits:
+            # A number longer than this is an id; int() of thousands of digits raises.
+            parts.append((0, int(digits[:64]), digits))
+            digits = ""
+        parts.append((1, ord(char), ""))
+    return tuple(parts)
+
+
+def printable(text: str) -> str:
+    """Foreign text made harmless for a terminal: control and direction characters are escaped.
+
+    >>> printable("a" + chr(27) + "[31m")
+    'a\\\\x1b[31m'
+    """
+    return "".join(
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes for people, in powers of 1000.
+
+    >>> bytes_text(18_800_000)
+    '18.8 MB'
+    """
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
