@@ -1,0 +1,3 @@
+"""The MXNet engine of Zoo."""
+
+__version__ = "0.1.0"

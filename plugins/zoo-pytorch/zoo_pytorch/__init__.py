@@ -1,0 +1,3 @@
+"""The PyTorch engine of Zoo."""
+
+__version__ = "0.1.0"
