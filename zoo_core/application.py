@@ -45,9 +45,10 @@ APPLICATIONS: dict[str, tuple[str, str] | None] = {
     UNDEFINED: None,
 }
 
-_ALIASES = {
-    path.rpartition("/")[2]: path for path in APPLICATIONS if path.startswith(("cv/", "nlp/"))
-} | {"question_answering": "nlp/question_answer", "sentence_similarity": "nlp/text_embedding"}
+_ALIASES = {path.rpartition("/")[2]: path for path in APPLICATIONS if path.startswith(("cv/", "nlp/"))} | {
+    "question_answering": "nlp/question_answer",
+    "sentence_similarity": "nlp/text_embedding",
+}
 del _ALIASES["question_answer"]
 
 

@@ -97,7 +97,9 @@ class BlockFactory(ABC):
         return factory_from_dict(_decoded(text), InstalledEntryPoints.scan(), engine=engine)
 
 
-def factory_from_dict(document: Mapping[str, Any], installed: InstalledEntryPoints, *, engine: str | None = None) -> BlockFactory:
+def factory_from_dict(
+    document: Mapping[str, Any], installed: InstalledEntryPoints, *, engine: str | None = None
+) -> BlockFactory:
     """What `BlockFactory.from_json` does, from JSON values and entry points already read."""
     name, fields = document.get("factory"), document.get("fields", {})
     requires = document.get("requires", [])
@@ -105,7 +107,9 @@ def factory_from_dict(document: Mapping[str, Any], installed: InstalledEntryPoin
         raise PluginError('a serialized factory is {"factory": NAME, "engine": ENGINE, "fields": {...}, "requires": [...]}')
     missing = missing_requirements(str(item) for item in requires)
     if missing:
-        raise PackageNotInstalledError(f"factory {name!r} needs packages that are not installed: {install_line(missing)}", missing)
+        raise PackageNotInstalledError(
+            f"factory {name!r} needs packages that are not installed: {install_line(missing)}", missing
+        )
     return build(factory_class(name, installed, engine=document.get("engine") or engine), fields, what=f"factory {name!r}")
 
 

@@ -91,7 +91,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def save_parameters(self, block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Arrays | None = None) -> None:
+    def save_parameters(
+        self, block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Arrays | None = None
+    ) -> None:
         """Write a block's parameters and buffers as safetensors.
 
         Args:

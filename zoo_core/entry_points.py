@@ -175,6 +175,8 @@ def _core_requirement(requires: Iterable[str]) -> str:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if normalised(requirement.name) == "zoo-core" and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+        if normalised(requirement.name) == "zoo-core" and (
+            requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        ):
             return str(requirement.specifier)
     return ""

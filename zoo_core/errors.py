@@ -40,6 +40,10 @@ class ZooError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+class ZooWarning(UserWarning):
+    """Something that did not stop the work and that its user should know: a stale index, a hook that raised."""
+
+
 class CriteriaError(ZooError, ValueError):
     """The question is wrong: an unknown application, a malformed version range, two answers to one field."""
 

@@ -92,9 +92,7 @@ def fields_of(thing: Any) -> dict[str, Any]:
         PluginError: A field holds what JSON cannot say.
     """
     try:
-        return {
-            name: msgspec.to_builtins(getattr(thing, name), str_keys=True) for name in field_names(type(thing))
-        }
+        return {name: msgspec.to_builtins(getattr(thing, name), str_keys=True) for name in field_names(type(thing))}
     except TypeError as error:
         raise PluginError(f"{type(thing).__name__} cannot be serialized: {error}") from error
 

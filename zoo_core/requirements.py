@@ -32,3 +32,8 @@ def install_line(requires: Iterable[str]) -> str:
     """
     names = sorted(set(requires))
     return "pip install " + " ".join(f'"{name}"' if any(char in name for char in "<>=!~[]; ") else name for name in names)
+
+
+def engine_package(engine: str) -> str:
+    """The distribution that brings an engine, by the naming convention."""
+    return f"zoo-{engine.lower()}"

@@ -6,6 +6,7 @@ an absent version is the lowest. One key for all, since a comparison pair by pai
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -152,7 +153,7 @@ def _maven(text: str) -> tuple[Interval, ...]:
             raise _malformed(text, "a range is not closed, or text follows it")
         intervals.append(_interval(text, found))
         position = found.end()
-    for before, after in zip(intervals, intervals[1:], strict=False):
+    for before, after in itertools.pairwise(intervals):
         if before.high is None or after.low is None or version_key(before.high) > version_key(after.low):
             raise _malformed(text, "the ranges overlap or do not rise")
         if version_key(before.high) == version_key(after.low) and before.includes_high and after.includes_low:

@@ -1,0 +1,178 @@
+"""MXNetEngine: MXNet behind the interface that Zoo knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+import numpy as np
+
+from zoo_core import Device, Engine, InputError, LoadReport, ParameterError, read_parameters
+from zoo_mxnet import parameters
+from zoo_mxnet.arrays import DTYPES, shared
+from zoo_mxnet.framework import mx
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy.typing as npt
+
+    from zoo_core import BlockFactory, Model
+
+    Array = npt.NDArray[np.generic]
+
+
+class MXNetEngine(Engine):
+    """Runs Gluon blocks with MXNet 1.9.1."""
+
+    name: ClassVar[str] = "MXNet"
+    options: ClassVar[Mapping[str, str]] = {
+        "hybridize": "compile a HybridBlock at its first run (true, the default) or run it operator by operator (false)",
+        "static_alloc": "with hybridize: keep memory between runs, which is faster and takes more of it (false, the default)",
+    }
+
+    def version(self) -> str:
+        """The version of MXNet."""
+        return str(mx.__version__)
+
+    def devices(self) -> Sequence[str]:
+        """``cpu``, and the GPUs that this build of MXNet can use."""
+        return ("cpu", *(f"gpu:{index}" for index in range(mx.context.num_gpus())))
+
+    def reads(self, path: Path) -> bool:
+        """Whether the bytes are those of safetensors, ``.pth`` or MXNet's ``.params``."""
+        try:
+            read_parameters(path)
+        except ParameterError:
+            return False
+        return True
+
+    def owns(self, block: object) -> bool:
+        """Whether an object is a Gluon block."""
+        return isinstance(block, mx.gluon.Block)
+
+    def build(self, factory: BlockFactory, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
+        """Let a factory build its block; Gluon allocates nothing before parameters are loaded or initialized."""
+        return factory.new_block(model, model_path, arguments)
+
+    def load_parameters(
+        self, block: Any, source: Path | bytes, *, strict: bool = True, dtype: str | None = None, device: Device | None = None
+    ) -> LoadReport:
+        """Fill a Gluon block from a mapped parameter file.
+
+        Args:
+            block: Any Gluon block; its parameters have the structural names, such as ``0.weight``.
+            source: A file or its content.
+            strict: Names and shapes must agree exactly.
+            dtype: ``float16``, ``float32`` or ``float64`` for floating-point parameters; None keeps the file's.
+            device: Where the parameters go; None: the CPU.
+
+        Raises:
+            ParameterError: Names or shapes differ (when strict), the file is malformed, or MXNet cannot hold a tensor.
+            InputError: There is no such device or dtype.
+        """
+        context = self._context(device or Device())
+        return parameters.load(block, read_parameters(source), strict=strict, dtype=dtype, context=context)
+
+    def save_parameters(
+        self, block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Mapping[str, Array] | None = None
+    ) -> None:
+        """Write a Gluon block's parameters as safetensors, under names that PyTorch shares.
+
+        Raises:
+            ParameterError: A parameter has no value yet, or no attribute of a block leads to it.
+        """
+        parameters.save(block, target, header, extra or {})
+
+    def forward(self, block: Any, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a Gluon block in evaluation.
+
+        Floating-point inputs get the dtype of the block's parameters, since MXNet never converts; inputs are copied.
+
+        Raises:
+            InputError: MXNet refuses the inputs' number, shapes or dtypes, or has no such operator.
+        """
+        context, dtype = _placement(block)
+        with _refusals_explained(context, dtype), mx.autograd.pause(train_mode=False):
+            inputs = [_input(name, np.asarray(array), dtype, context) for name, array in arrays.items()]
+            return {name: output.asnumpy() for name, output in _outputs(block(*inputs))}
+
+    def prepare(self, block: Any, options: Mapping[str, str]) -> None:
+        """Compile the block's hybrid parts, unless the option ``hybridize`` says no.
+
+        Raises:
+            InputError: An option is neither ``true`` nor ``false``.
+        """
+        if _switch(options, "hybridize", default=True):
+            block.hybridize(static_alloc=_switch(options, "static_alloc", default=False))
+        else:
+            block.hybridize(active=False)
+
+    def _context(self, device: Device) -> Any:
+        if str(device) not in self.devices():
+            raise InputError(f"device {device}: MXNet has {', '.join(self.devices())} here")
+        return mx.cpu() if device.kind == "cpu" else mx.gpu(device.index)
+
+
+def _placement(block: Any) -> tuple[Any, str | None]:
+    """Where a block's parameters lie, and the dtype that its floating-point inputs must have; None: any."""
+    held = list(parameters.structural_parameters(block).values())
+    context = held[0].list_ctx()[0] if held else mx.cpu()
+    dtypes = {np.dtype(parameter.dtype) for parameter in held}
+    floats = [dtype for dtype in dtypes if np.issubdtype(dtype, np.floating)]
+    # The smallest: beside float16, batch norms stay float32.
+    return context, min(floats, key=lambda dtype: dtype.itemsize).name if floats else None
+
+
+def _input(name: str, array: Array, dtype: str | None, context: Any) -> Any:
+    wanted = dtype if dtype and np.issubdtype(array.dtype, np.floating) else array.dtype.name
+    if wanted not in DTYPES:
+        raise InputError(f"input {name!r} is {array.dtype}: MXNet has arrays of {', '.join(DTYPES)}")
+    if array.size == 0:
+        raise InputError(f"input {name!r} has the shape {array.shape}: MXNet runs no empty batch")
+    # Its own memory, since operators may write to it.
+    return shared(np.array(array, wanted), wanted).as_in_context(context)
+
+
+def _outputs(returned: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
+    if isinstance(returned, Mapping):
+        yield from returned.items()
+    elif isinstance(returned, list | tuple):
+        for index, item in enumerate(returned):
+            yield from _outputs(item, f"{name}_{index}")
+    else:
+        yield name, returned
+
+
+@contextmanager
+def _refusals_explained(context: Any, dtype: str | None) -> Iterator[None]:
+    try:
+        yield
+    except mx.MXNetError as error:
+        if dtype == "float16" and context.device_type == "cpu":
+            raise InputError(
+                "MXNet computes no float16 convolution or dense layer on the CPU: load with dtype='float32'"
+            ) from error
+        raise InputError(f"MXNet cannot run this: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _switch(options: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = str(options.get(name, default)).lower()
+    if text not in ("true", "false"):
+        raise InputError(f"option {name}={options[name]!r}: expected true or false")
+    return text == "true"
+
+
+def load_parameters(block: Any, path: str | os.PathLike[str]) -> LoadReport:
+    """Fill a Gluon block on the CPU from any parameter file that Zoo reads; names and shapes must agree exactly.
+
+    Args:
+        block: Any Gluon block.
+        path: A ``.safetensors``, ``.pth`` or ``.params`` file.
+
+    Raises:
+        ParameterError: Names or shapes differ, or the file is malformed.
+    """
+    return MXNetEngine().load_parameters(block, Path(path))

@@ -1,0 +1,275 @@
+"""Parameter files into Gluon blocks, and Gluon blocks into safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import safetensors.numpy
+
+from zoo_core import InputError, LoadReport, ParameterError
+from zoo_mxnet.arrays import DTYPES, FLOATS, shared
+from zoo_mxnet.framework import mx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from zoo_core import ParameterFile
+
+    Array = npt.NDArray[np.generic]
+
+#: No parameter's name begins so: these tensors prove what a model computes.
+_GOLDEN = "zoo.golden."
+#: The header's entry that says which names share one stored tensor.
+_ALIASES = "zoo.aliases"
+#: PyTorch counts the batches that a batch norm has seen. Gluon does not, and only a momentum of None would read the count.
+_COUNTER = "num_batches_tracked"
+#: What a parameter can be filled from; bfloat16 is widened.
+_HELD = (*DTYPES, "bfloat16")
+
+
+def structural_parameters(block: Any) -> dict[str, Any]:
+    """A block's parameters by the attributes and indices that lead to them, such as ``layer1.0.conv1.weight``.
+
+    A shared parameter stands under each of its names. Gluon's public names (``dense3_weight``) come from counters of the
+    process and differ from run to run; these are the ones that its ``save_parameters`` writes. Only this private function
+    knows them, and no release of MXNet follows the one we need.
+    """
+    named: dict[str, Any] = block._collect_params_with_prefix()
+    return named
+
+
+def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, context: Any) -> LoadReport:
+    """Fill a block; it is unchanged where an error is raised.
+
+    Args:
+        block: Any Gluon block.
+        file: What to fill it from; golden tensors are left aside.
+        strict: Names and shapes must agree exactly; otherwise what is left out gets the values of a fresh network.
+        dtype: What floating-point parameters become; None: what the file has, and float32 where that is bfloat16.
+        context: The MXNet context that the parameters go to.
+
+    Raises:
+        ParameterError: Names or shapes differ (when strict), or MXNet cannot hold a tensor.
+        InputError: MXNet does not compute with this dtype.
+    """
+    if dtype not in (None, *FLOATS):
+        raise InputError(f"dtype {dtype!r}: MXNet computes with {', '.join(FLOATS)}; ask for one of these")
+    parameters = structural_parameters(block)
+    fit = _compare(parameters, file)
+    if strict and fit.report:
+        raise fit.error(f"{file.name} does not fit {type(block).__name__}")
+    tensors = {name: file.tensors[source] for name, source in fit.sources.items()}
+    _refuse_what_mxnet_cannot_hold(fit.sources.values(), file)
+    normalised = _batch_norms(parameters)
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
+        value = shared(file[tensor.name], _dtype(tensor.dtype, dtype, normalised=_layer(name) in normalised))
+        # Two parameters over the same bytes would change together in training.
+        _fill(parameters[name], value.copy() if tensor.offset < end else value, context)
+        end = max(end, tensor.offset + tensor.nbytes)
+    _initialize((parameters[name] for name in (*fit.missing, *fit.shapes)), context)
+    # Copies run in threads of MXNet; whoever called may overwrite what they read as soon as this returns.
+    mx.nd.waitall()
+    return fit.report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """How the names and shapes of a block and a file agree.
+
+    Attributes:
+        sources: The stored tensor that fills each parameter, by one of the parameter's names.
+        missing: Names of parameters that the file has under none of their names.
+        unexpected: Names that the file has and the block lacks.
+        shapes: Those that do not agree, by name: the file's and the block's.
+    """
+
+    sources: Mapping[str, str]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    @property
+    def report(self) -> LoadReport:
+        mismatched = tuple(f"{name} (file {ours}, block {theirs})" for name, (ours, theirs) in self.shapes.items())
+        return LoadReport(missing=self.missing, unexpected=self.unexpected, mismatched=mismatched)
+
+    def error(self, what: str) -> ParameterError:
+        report = self.report
+        kinds = {"missing": report.missing, "unexpected": report.unexpected, "of another shape": report.mismatched}
+        found = "; ".join(f"{kind} {_listing(names)}" for kind, names in kinds.items() if names)
+        return ParameterError(
+            f"{what}: {found}", missing=self.missing, unexpected=self.unexpected, mismatched=tuple(self.shapes)
+        )
+
+
+def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
+    stored = _stored_names(file)
+    counted = {f"{layer}{_COUNTER}" for layer in _batch_norms(parameters)} - parameters.keys()
+    names_of = defaultdict(list)
+    for name, parameter in parameters.items():
+        names_of[parameter].append(name)
+    sources, missing, shapes = {}, [], {}
+    for parameter, names in names_of.items():
+        found = next((name for name in names if name in stored), None)
+        if found is None:
+            missing.append(names[0])
+        elif _agree(file.tensors[stored[found]].shape, parameter.shape):
+            sources[found] = stored[found]
+        else:
+            shapes[found] = (tuple(file.tensors[stored[found]].shape), tuple(parameter.shape))
+    unexpected = tuple(name for name in stored if name not in parameters and name not in counted)
+    return _Fit(sources=sources, missing=tuple(missing), unexpected=unexpected, shapes=shapes)
+
+
+def _stored_names(file: ParameterFile) -> dict[str, str]:
+    """The stored tensor behind each name; tied tensors are stored under one of their names."""
+    stored = {name: name for name in file.tensors if not name.startswith(_GOLDEN)}
+    try:
+        aliases = dict(json.loads(file.header.get(_ALIASES, "{}")))
+        return stored | {alias: stored[name] for alias, name in aliases.items()}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ParameterError(f"the header's {_ALIASES} does not name stored tensors: {error!r}") from error
+
+
+def _agree(stored: tuple[int, ...], held: tuple[int, ...] | None) -> bool:
+    """Whether shapes agree; a dimension of 0 or -1 is one that Gluon has not inferred yet."""
+    if held is None:
+        return True
+    return len(stored) == len(held) and all(theirs in (0, -1, ours) for ours, theirs in zip(stored, held, strict=True))
+
+
+def _refuse_what_mxnet_cannot_hold(names: Iterable[str], file: ParameterFile) -> None:
+    for name in names:
+        tensor = file.tensors[name]
+        if tensor.dtype not in _HELD:
+            raise ParameterError(f"{file.name}: {name} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,))
+        if not tensor.shape or 0 in tensor.shape:
+            # Gluon reads both as "shape not known yet".
+            raise ParameterError(
+                f"{file.name}: {name} has the shape {tensor.shape}; MXNet's parameters have one or more axes, none of size 0",
+                mismatched=(name,),
+            )
+
+
+def _layer(name: str) -> str:
+    """What a parameter's name begins with up to its last dot."""
+    return name[: name.rfind(".") + 1]
+
+
+def _batch_norms(names: Iterable[str]) -> set[str]:
+    """The layers that keep running statistics."""
+    return {_layer(name) for name in names if name.rpartition(".")[2] == "running_mean"}
+
+
+def _dtype(stored: str, asked: str | None, *, normalised: bool) -> str:
+    if stored not in (*FLOATS, "bfloat16"):
+        return stored
+    wanted = asked or ("float32" if stored == "bfloat16" else stored)
+    # MXNet's batch norm takes float16 pictures and float32 statistics, and refuses float16 statistics.
+    return "float32" if normalised and wanted == "float16" else wanted
+
+
+class _Shared:
+    """Stands for an array while Gluon makes the copy that a parameter holds: on the same device the "copy" is the array itself.
+
+    So a parameter lies in the mapped file, copy-on-write, and loading costs neither time nor memory for its values.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype, self.stype = array.shape, array.dtype, array.stype
+        self.copyto = array.as_in_context
+
+
+def _fill(parameter: Any, value: Any, context: Any) -> None:
+    if _is_initialized(parameter):
+        if parameter.list_ctx() != [context]:
+            parameter.reset_ctx(context)
+    else:
+        value = _Shared(value)
+    named = mx.gluon.ParameterDict()
+    named.update({parameter.name: parameter})
+    # A list of pairs: in a dictionary, names that begin with "arg:" would lose that.
+    named.load_dict([(parameter.name, value)], context, cast_dtype=True, dtype_source="saved")
+
+
+def _initialize(parameters: Iterable[Any], context: Any) -> None:
+    for parameter in parameters:
+        if not _is_initialized(parameter):
+            parameter.initialize(ctx=context)
+
+
+def _is_initialized(parameter: Any) -> bool:
+    try:
+        parameter.list_ctx()
+    except RuntimeError:
+        return False
+    return True
+
+
+def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Mapping[str, Array]) -> None:
+    """Write a block's parameters and further tensors as safetensors.
+
+    A batch norm whose parameters have PyTorch's names gets a counter of 0, without which PyTorch would not load it strictly.
+
+    Args:
+        block: Any Gluon block whose parameters have values.
+        target: A path, written to as it is, or a stream.
+        header: The entries of ``__metadata__``; ``zoo.aliases`` is added where parameters are shared.
+        extra: Further tensors by name.
+
+    Raises:
+        ParameterError: A parameter has no value yet, or no attribute of a block leads to it.
+    """
+    parameters = structural_parameters(block)
+    _refuse_nameless(block, parameters)
+    names: dict[Any, str] = {}
+    for name, parameter in parameters.items():
+        names.setdefault(parameter, name)
+    aliases = {name: names[parameter] for name, parameter in parameters.items() if names[parameter] != name}
+    tensors = {name: _value(name, parameter) for parameter, name in names.items()}
+    tensors |= {
+        f"{layer}{_COUNTER}": np.zeros((), np.int64) for layer in _batch_norms(tensors) if f"{layer}gamma" not in tensors
+    }
+    tensors |= {name: np.asarray(array, order="C") for name, array in extra.items()}
+    _write(tensors, {**header, _ALIASES: json.dumps(aliases)} if aliases else dict(header), target)
+
+
+def _write(tensors: dict[str, Array], metadata: dict[str, str], target: Path | BinaryIO) -> None:
+    if isinstance(target, Path):
+        safetensors.numpy.save_file(tensors, target, metadata=metadata)
+    else:
+        target.write(safetensors.numpy.save(tensors, metadata=metadata))
+
+
+def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that Gluon's own ``save_parameters`` would lose without a word."""
+    held: dict[str, Any] = {}
+    block.apply(lambda child: held.update(child.params.items()))
+    nameless = [name for name, parameter in held.items() if parameter not in set(parameters.values())]
+    if nameless:
+        raise ParameterError(
+            f"no attribute leads to {_listing(nameless)}: assign each, as in self.scale = self.params.get('scale')",
+            missing=nameless,
+        )
+
+
+def _value(name: str, parameter: Any) -> Array:
+    try:
+        value: Array = parameter.list_data()[0].asnumpy()
+    except RuntimeError as error:
+        raise ParameterError(f"{name} has no value yet: load parameters, or initialize the block", missing=(name,)) from error
+    return value
+
+
+def _listing(names: Iterable[str], *, limit: int = 8) -> str:
+    ordered = list(names)
+    rest = f", and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + rest

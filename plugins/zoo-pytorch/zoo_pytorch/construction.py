@@ -1,0 +1,92 @@
+"""Networks built without allocating their parameters.
+
+Only parameters go to the meta device. Everything else that a constructor makes (buffers, anchors in lists, values read with
+``.item()``) is computed for real: ``torch.device("meta")`` around the whole constructor would leave it empty, and strict loading
+does not notice what no parameter file holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import UninitializedTensorMixin
+
+
+class _Building(threading.local):
+    """What one thread is building: each real parameter with the meta parameter that stands for it.
+
+    The real ones are kept, so that no other object gets their identity meanwhile. None: this thread builds nothing.
+    """
+
+    stand_ins: dict[int, tuple[nn.Parameter, nn.Parameter]] | None = None
+
+
+_building = _Building()
+
+
+def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+    stand_ins = _building.stand_ins
+    if stand_ins is None or parameter.is_meta or isinstance(parameter, UninitializedTensorMixin):
+        return None
+    if id(parameter) not in stand_ins:
+        # One that is registered twice is tied: both names get one stand-in.
+        meta = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
+        stand_ins[id(parameter)] = (parameter, meta)
+    return stand_ins[id(parameter)][1]
+
+
+# Once and for all threads, since the registry of hooks must not change while another thread walks it; a thread that builds
+# nothing pays one attribute look-up a parameter.
+register_module_parameter_registration_hook(_to_meta)
+
+
+@contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    outer, _building.stand_ins = _building.stand_ins, {}
+    try:
+        yield
+    finally:
+        _building.stand_ins = outer
+
+
+def build_on_meta(make: Callable[[], Any]) -> Any:
+    """Call a function that builds a network, with its parameters on the meta device.
+
+    A constructor that reads a parameter's values cannot run so; it is run again with everything real.
+    """
+    try:
+        with _parameters_on_meta():
+            return make()
+    except (NotImplementedError, RuntimeError):
+        return make()
+
+
+def left_on_meta(block: nn.Module) -> list[str]:
+    """The names of tensors that are still on the meta device, wherever a module holds them."""
+    return [
+        f"{prefix}.{name}".lstrip(".") for prefix, module in block.named_modules() for name in _meta_in(vars(module), "", set())
+    ]
+
+
+_INTERNAL = ("_modules", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
+
+
+def _meta_in(value: Any, name: str, seen: set[int]) -> Iterator[str]:
+    if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            yield name
+    elif isinstance(value, Mapping | list | tuple | set | frozenset) and id(value) not in seen:
+        seen.add(id(value))
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            if key in _INTERNAL:
+                continue
+            # A module's own registries add nothing to a name.
+            plain = name if key in ("_parameters", "_buffers") else f"{name}.{key}".lstrip(".")
+            yield from _meta_in(item, plain, seen)

@@ -1,0 +1,1 @@
+"""Networks, one architecture a module, under the parameter names that both engines share."""

@@ -1,0 +1,36 @@
+"""``zoo explain``: which models a load could take, and why each other one is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo_core.cli.output import Output
+from zoo_core.cli.select import select_options, selection, zoo_of
+from zoo_core.wording import printable
+
+
+@click.command("explain")
+@click.argument("model", required=False)
+@select_options
+@click.pass_obj
+def command(output: Output, model: str | None, **options: Any) -> None:
+    """Say which models a load could take, and why each other one is refused, nearest miss first."""
+    asked = selection(model, options)
+    found = zoo_of(output).explain(asked.model, model_urls=asked.repositories, **asked.fields)
+    if output.is_json:
+        records = [record.to_dict() for record in found.accepted]
+        records += [refusal.record.to_dict(str(refusal)) for refusal in found.refused]
+        output.document({"records": records, "messages": found.messages})
+        return
+    rows = [[printable(record.reference), "accepted"] for record in found.accepted]
+    shown = found.refused if output.is_verbose else found.refused[:20]
+    rows += [[printable(refusal.record.reference), str(refusal)] for refusal in shown]
+    if not found.accepted:
+        output.message("nothing matches; the nearest first:" if rows else "no repository holds any model")
+    output.table(rows)
+    if len(shown) < len(found.refused):
+        output.message(f"... and {len(found.refused) - len(shown)} more (-v shows all)")
+    for message in found.messages:
+        output.message(message)

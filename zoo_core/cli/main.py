@@ -1,0 +1,128 @@
+"""The verbs of the command ``zoo``, and how every one of them ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from zoo_core.__about__ import __version__
+from zoo_core.cli.output import Output
+from zoo_core.errors import PackageNotInstalledError, ZooError, ZooWarning
+from zoo_core.wording import did_you_mean, printable
+
+#: Verb -> what it does; its module is imported when it is called, so that the others cost nothing.
+VERBS = {
+    "search": "List the models that match.",
+    "explain": "Say which models a load could take, and why each other one is refused.",
+    "info": "Show what a model is, what a load of it costs and what it would run.",
+    "predict": "Load a model and run it on inputs.",
+    "download": "Fetch and verify a model's files and print their folder.",
+    "index": "Write the index of a repository on disk, with missing digests and sizes.",
+    "plugins": "List what is installed, with its state.",
+}
+INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    """The verbs of this module, and those of plugins where a name is none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*VERBS, *sorted(set(self._plugged()) - set(VERBS))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in VERBS:
+            command: click.Command = importlib.import_module(f"zoo_core.cli.{cmd_name}").command
+            return command
+        return self._plugged().get(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            verbs = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no verb {args[0]!r}{did_you_mean(args[0], verbs)}. Verbs: {', '.join(verbs)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            rows = [(name, VERBS.get(name) or self._plugged()[name].get_short_help_str()) for name in self.list_commands(ctx)]
+            formatter.write_dl(rows)
+
+    def _plugged(self) -> dict[str, click.Command]:
+        from zoo_core.zoo import ModelZoo
+
+        try:
+            return {command.name: command for command in ModelZoo().cli_commands() if command.name}
+        except ZooError:
+            # A broken configuration is reported by the verb that needs it; help must still be printed.
+            return {}
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="zoo", message="%(prog)s %(version)s")
+def command() -> None:
+    """Find, fetch, verify and run models that are published as packages."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit status; every error is one clear text on standard error.
+
+    Args:
+        arguments: Instead of ``sys.argv[1:]``.
+    """
+    given, output = Output.taken_from(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", ZooWarning)
+            warnings.showwarning = output.show_warning
+            command.main(given, prog_name="zoo", standalone_mode=False, obj=output)
+            sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not try to flush it once more.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the one place where everything ends in a line and a status
+        return _failed(error, output)
+
+
+def _failed(error: Exception, output: Output) -> int:
+    status, message = _explained(error)
+    output.error(type(error).__name__, message, status)
+    if output.is_verbose:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    return status
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    match error:
+        case PackageNotInstalledError():
+            return error.exit_code, str(error)
+        case ZooError():
+            return error.exit_code, str(error)
+        case click.UsageError():
+            hint = f" (zoo {error.ctx.info_name} --help)" if error.ctx and error.ctx.parent else " (zoo --help)"
+            return 2, f"{error.format_message()}{hint}"
+        case click.ClickException():
+            return error.exit_code, error.format_message()
+        case OSError():
+            return 1, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    return 1, f"{type(error).__name__}: {printable(str(error))}"
+
+
+__all__: list[Any] = ["VERBS", "command", "run"]

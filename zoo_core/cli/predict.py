@@ -1,0 +1,152 @@
+"""``zoo predict``: load a model and run it on inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo_core.cli.output import Output
+from zoo_core.cli.select import Selection, pairs, select_options, selection, zoo_of
+from zoo_core.errors import CriteriaError, InputError
+from zoo_core.output import Classifications, DetectedObjects
+from zoo_core.reference import as_path
+from zoo_core.wording import printable
+
+if TYPE_CHECKING:
+    from zoo_core.model import Model, Predictor
+
+#: Wide enough for a probability bar that can be read, and no wider.
+_BAR = 20
+
+
+@click.command("predict")
+@click.argument("arguments", nargs=-1, metavar="[MODEL|FILE] INPUT...")
+@select_options
+@click.option("--device", metavar="D", help="cpu, gpu or gpu:1.")
+@click.option("--dtype", metavar="T", help="Convert the parameters: float32, float16, bfloat16.")
+@click.option("--factory", metavar="NAME", help="Instead of the model's own block factory.")
+@click.option("--translator", metavar="NAME", help="Instead of the model's own translator.")
+@click.option("--argument", "given", metavar="K=V", multiple=True, help="For the factory or the translator; repeatable.")
+@click.option("--option", "engine_options", metavar="K=V", multiple=True, help="For the engine; repeatable.")
+@click.option("--not-strict", is_flag=True, help="Load what fits.")
+@click.option("--trust-programs", is_flag=True, help="Allow a program from an address that nothing configured.")
+@click.option("--trust-code", metavar="SHA256|ADDRESS", multiple=True, help="Allow carried code; repeatable.")
+@click.option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Print the N best classes.")
+@click.pass_obj
+def command(output: Output, arguments: tuple[str, ...], top: int, **options: Any) -> None:
+    """Load a model and run it on inputs: pictures, or .npy and .npz where the model has no translator.
+
+    With --artifact every argument is an INPUT.
+    """
+    model_text, inputs = _split(arguments, options["artifact"])
+    for name in inputs:
+        if not Path(name).is_file():
+            raise CriteriaError(f"input {name}: there is no such file")
+    with _load(output, model_text, options) as model, model.new_predictor() as predictor:
+        results = []
+        for name in inputs:
+            found = _predicted(predictor, name)
+            results.append({"input": name, **_as_dict(found, top)})
+            if not output.is_json:
+                _print(output, name, found, top, model)
+        if output.is_json:
+            record = model.record.to_dict() if model.record else None
+            output.document({"model": record, "engine": model.engine, "results": results})
+
+
+def _split(arguments: tuple[str, ...], artifact: str | None) -> tuple[str | None, tuple[str, ...]]:
+    model, inputs = (None, arguments) if artifact else (arguments[0] if arguments else None, arguments[1:])
+    if model is None and not artifact:
+        raise CriteriaError("name a model: zoo predict MODEL INPUT...")
+    if not inputs:
+        raise CriteriaError("name at least one INPUT: zoo predict MODEL INPUT...")
+    return model, inputs
+
+
+def _load(output: Output, model: str | None, options: Mapping[str, Any]) -> Model:
+    how = {
+        "device": options["device"],
+        "dtype": options["dtype"],
+        "block_factory": options["factory"],
+        "translator": options["translator"],
+        "arguments": {key: _value(text) for key, text in pairs(options["given"], "--argument").items()},
+        "options": pairs(options["engine_options"], "--option"),
+        "strict": not options["not_strict"],
+        "trust_programs": options["trust_programs"],
+        "trust_code": options["trust_code"],
+        "progress": output.progress,
+    }
+    zoo = zoo_of(output)
+    path = as_path(model) if model else None
+    if path is None:
+        asked: Selection = selection(model, options)
+        return zoo.load_model(asked.model, model_urls=asked.repositories, **asked.fields, **how)
+    if not path.exists():
+        raise CriteriaError(f"{path}: there is no such file")
+    engine = {"engine": options["engine"]} if options["engine"] else {}
+    return zoo.load_model(model_path=path, **engine, **how)
+
+
+def _value(text: str) -> Any:
+    """An argument's value: JSON where it is some, such as ``[128, 64]``, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _predicted(predictor: Predictor, name: str) -> Any:
+    if predictor.translator is not None:
+        return predictor.predict(name)
+    import numpy as np
+
+    if not name.lower().endswith((".npy", ".npz")):
+        raise InputError(f"{name}: the model has no translator, so its input is an array in a .npy or .npz file")
+    try:
+        content = np.load(name, allow_pickle=False)
+        arrays = dict(content) if name.lower().endswith(".npz") else content
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{name}: no arrays can be read: {error}") from error
+    return predictor.predict(arrays)
+
+
+def _as_dict(found: Any, top: int) -> dict[str, Any]:
+    if isinstance(found, Classifications):
+        return found.top(top).to_dict()
+    if hasattr(found, "to_dict"):
+        content: dict[str, Any] = found.to_dict()
+        return content
+    arrays = found if isinstance(found, Mapping) else {"output": found}
+    return {
+        "arrays": {
+            name: {"dtype": str(array.dtype), "shape": list(array.shape), "values": array.tolist()}
+            if hasattr(array, "tolist")
+            else array
+            for name, array in arrays.items()
+        }
+    }
+
+
+def _print(output: Output, name: str, found: Any, top: int, model: Model) -> None:
+    output.line(f"{output.strong(printable(name))}  {model.name} in {model.engine}")
+    if isinstance(found, Classifications):
+        for item in found.top(top):
+            bar = "█" * round(item.probability * _BAR)
+            output.line(f"  {item.probability:7.4f}  {bar:<{_BAR}}  {item.index:>4}  {printable(item.name)}")
+    elif isinstance(found, DetectedObjects):
+        for thing in found:
+            box = ", ".join(f"{side:.0f}" for side in thing.box)
+            output.line(f"  {thing.probability:7.4f}  {thing.index:>4}  {printable(thing.name)}  ({box})")
+    else:
+        output.line(_as_text(found))
+
+
+def _as_text(found: Any) -> str:
+    arrays = found if isinstance(found, Mapping) else {"output": found}
+    return "\n".join(
+        f"  {key}  {getattr(array, 'dtype', '')}{list(getattr(array, 'shape', []))}\n{array}" for key, array in arrays.items()
+    )

@@ -1,0 +1,64 @@
+"""``zoo search``: the models that match, a line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo_core.cli.output import Output
+from zoo_core.cli.select import select_options, selection, zoo_of
+from zoo_core.errors import CriteriaError
+from zoo_core.record import ModelRecord
+from zoo_core.version import version_key
+from zoo_core.wording import bytes_text, did_you_mean, natural, printable
+
+SORTABLE = ("application", "artifact", "group", "name", "size", "version")
+
+
+@click.command("search")
+@click.argument("query", required=False)
+@select_options
+@click.option("--sort", metavar="FIELD", help=f"One of {', '.join(SORTABLE)}, or a property.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Print at most N.")
+@click.pass_obj
+def command(output: Output, query: str | None, sort: str | None, limit: int | None, **options: Any) -> None:
+    """List the models that match; QUERY: words in ids, names, descriptions and properties."""
+    asked, zoo = selection(None, options), zoo_of(output)
+    records = zoo.search(text=query, model_urls=asked.repositories, **asked.fields)
+    explanation = zoo.explain(model_urls=asked.repositories, **asked.fields) if not records and not query else None
+    for message in explanation.reasons() if explanation else zoo.messages(asked.repositories):
+        output.message(message)
+    records = _sorted(records, sort)[:limit]
+    if output.is_json:
+        output.document({"records": [record.to_dict() for record in records], "messages": output.messages})
+        return
+    if not records:
+        output.message("nothing matches")
+    output.table([_row(record) for record in records])
+
+
+def _sorted(records: list[ModelRecord], field: str | None) -> list[ModelRecord]:
+    if field is None:
+        return records
+    keys = {
+        "application": lambda r: natural(r.application),
+        "artifact": lambda r: natural(r.artifact_id),
+        "group": lambda r: natural(r.group_id),
+        "name": lambda r: natural(r.name),
+        "size": lambda r: r.size or 0,
+        "version": lambda r: version_key(r.version),
+    }
+    properties = {name for record in records for name in record.properties}
+    if field not in keys and field not in properties:
+        raise CriteriaError(
+            f"--sort {field!r}{did_you_mean(field, {*keys, *properties})}: expected {', '.join(SORTABLE)} or a property"
+        )
+    return sorted(records, key=keys.get(field) or (lambda r: natural(r.properties.get(field, ""))))
+
+
+def _row(record: ModelRecord) -> list[str]:
+    properties = " ".join(f"{key}={value}" for key, value in record.properties.items())
+    size = bytes_text(record.size) if record.size is not None else "-"
+    cells = [record.reference, ", ".join(record.engines) or "-", record.application or "-", size, properties]
+    return [printable(cell) for cell in cells]

@@ -1,0 +1,198 @@
+"""Settings: zoo.toml and the environment, read when they are needed and never frozen at import."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import platformdirs
+
+from zoo_core.errors import CacheError, CriteriaError
+from zoo_core.wording import did_you_mean, listing
+
+FILE_NAME = "zoo.toml"
+DAY_S = 86_400.0
+#: Keys that a zoo.toml in the working directory must not set: a cloned project must not decide what its user trusts.
+_USER_ONLY = ("cache_layers", "trust_code")
+_USER_ONLY_REPOSITORY = ("groups", "allow_unverified", "username_env", "token_env")
+
+Shape = TypeVar("Shape")
+
+
+class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[repository]]``."""
+
+    url: str
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    allow_unverified: bool = False
+    username_env: str = ""
+    token_env: str = ""
+
+
+class _MirrorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    of: str
+    urls: tuple[str, ...]
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    engines: tuple[str, ...] = ()
+    offline: bool | None = None
+    index_max_age: float | None = None
+    cache_layers: tuple[str, ...] = ()
+    trust_code: tuple[str, ...] = ()
+    max_file_size: int | None = None
+    max_unpacked_size: int | None = None
+    max_members: int | None = None
+    repository: tuple[RepositorySettings, ...] = ()
+    mirror: tuple[_MirrorSettings, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfiguredRepository:
+    """A repository that a file or the environment names.
+
+    Attributes:
+        is_trusted: The user's own configuration names it, not the working directory's.
+    """
+
+    url: str
+    name: str = ""
+    groups: tuple[str, ...] = ()
+    allow_unverified: bool = False
+    is_trusted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings.
+
+    Attributes:
+        engines: The order in which engines are tried.
+        offline: Whether the files forbid the network; the environment is asked at each use.
+        index_max_age: Seconds after which a known index is asked again.
+    """
+
+    engines: tuple[str, ...] = ()
+    offline: bool = False
+    index_max_age: float = DAY_S
+    repositories: tuple[ConfiguredRepository, ...] = ()
+    files: tuple[Path, ...] = field(default=())
+
+
+def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
+    """Read the settings.
+
+    Args:
+        path: A file; None: ``ZOO_CONFIG`` or the user's configuration folder, then ``./zoo.toml``; False: neither file nor environment.
+
+    Raises:
+        CriteriaError: A file that was named does not exist, is no TOML, or has a key that is unknown or not allowed there.
+    """
+    if path is False:
+        return Config()
+    config = Config()
+    for file, is_trusted in _files(None if path is True else path):
+        config = _merged(config, file, _read(file, is_trusted=is_trusted), is_trusted=is_trusted)
+    urls = os.environ.get("ZOO_REPOSITORIES", "").split()
+    added = tuple(ConfiguredRepository(url=url) for url in urls)
+    return Config(**{**vars(config), "repositories": (*config.repositories, *added)})
+
+
+def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
+    named = path or os.environ.get("ZOO_CONFIG")
+    if named:
+        file = Path(named)
+        if not file.is_file():
+            raise CriteriaError(f"configuration file {file} does not exist")
+        return [(file.absolute(), True)]
+    own = Path(platformdirs.user_config_dir("zoo", appauthor=False)) / FILE_NAME
+    local = Path.cwd() / FILE_NAME
+    return [
+        (file, is_trusted)
+        for file, is_trusted in ((own, True), (local, False))
+        if file.is_file() and (is_trusted or file != own)
+    ]
+
+
+def _read(file: Path, *, is_trusted: bool) -> _File:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CriteriaError(f"{file}: {error}") from error
+    if not is_trusted:
+        _check_local(file, content)
+    try:
+        return msgspec.convert(content, type=_File)
+    except msgspec.ValidationError as error:
+        raise CriteriaError(f"{file}: {error}{_near_key(content)}") from error
+
+
+def _near_key(content: Mapping[str, Any]) -> str:
+    known = _File.__struct_fields__
+    return next((did_you_mean(key, known) or f". Keys: {listing(known, limit=20)}" for key in content if key not in known), "")
+
+
+def _check_local(file: Path, content: Mapping[str, Any]) -> None:
+    repositories = content.get("repository", [])
+    inside = [key for item in repositories if isinstance(item, dict) for key in item] if isinstance(repositories, list) else []
+    for key in [*(key for key in content if key in _USER_ONLY), *(key for key in inside if key in _USER_ONLY_REPOSITORY)]:
+        raise CriteriaError(
+            f"{file}: `{key}` counts only in your own configuration: "
+            f"{Path(platformdirs.user_config_dir('zoo', appauthor=False)) / FILE_NAME}, or a file named by --config or ZOO_CONFIG"
+        )
+
+
+def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Config:
+    repositories = tuple(
+        ConfiguredRepository(
+            url=_absolute(item.url, file.parent),
+            name=item.name,
+            groups=item.groups,
+            allow_unverified=item.allow_unverified,
+            is_trusted=is_trusted,
+        )
+        for item in read.repository
+    )
+    return Config(
+        engines=read.engines or config.engines,
+        offline=config.offline if read.offline is None else read.offline,
+        index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,
+        repositories=(*config.repositories, *repositories),
+        files=(*config.files, file),
+    )
+
+
+def _absolute(url: str, folder: Path) -> str:
+    return url if len(urlsplit(url).scheme) > 1 else str(folder / Path(url).expanduser())
+
+
+def is_offline(config: Config | None = None, given: bool | None = None) -> bool:
+    """Whether the network is forbidden: by the call, else by ``ZOO_OFFLINE``, else by the files; asked at each use."""
+    if given is not None:
+        return given
+    text = os.environ.get("ZOO_OFFLINE", "").strip().lower()
+    if text:
+        return text in ("1", "true", "yes", "on")
+    return config.offline if config else False
+
+
+def home() -> Path:
+    """The folder of the cache: ``ZOO_HOME``, else the user's cache folder.
+
+    Raises:
+        CacheError: There is no home folder to put it in.
+    """
+    named = os.environ.get("ZOO_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    try:
+        return Path(platformdirs.user_cache_dir("zoo", appauthor=False))
+    except (RuntimeError, KeyError) as error:
+        raise CacheError("there is no home folder for the cache: set ZOO_HOME") from error

@@ -1,0 +1,86 @@
+"""The index of a repository on disk, so that it can be served and listed by one request."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo_core.atomic import atomic_file
+from zoo_core.cache import digest_file
+from zoo_core.errors import MetadataError, RepositoryError
+from zoo_core.metadata import Metadata
+from zoo_core.repository.http import INDEX_NAME
+from zoo_core.repository.local import FolderRepository
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenIndex:
+    """What was written.
+
+    Attributes:
+        filled: ``<document>: <key of the file>`` for each file that got its digest or size.
+    """
+
+    path: Path
+    documents: int
+    filled: tuple[str, ...]
+
+
+def write_index(folder: Path) -> WrittenIndex:
+    """Write ``index.json`` and ``index.json.gz`` of a repository.
+
+    Files of the repository that have no sha256 or size in their document get them; what a document says already is compared.
+
+    Raises:
+        RepositoryError: The folder is no repository, or a file that a document names is missing.
+        MetadataError: A document is malformed, or a digest in it is not that of the file.
+    """
+    repository = FolderRepository(folder)
+    paths = repository.document_paths()
+    if not paths:
+        raise RepositoryError(f"{folder} holds no model/<application>/<group id>/<artifact id>/metadata.json", str(folder))
+    entries, filled = [], []
+    for path in paths:
+        relative = path.relative_to(repository.root).as_posix()
+        filled += [f"{relative}: {key}" for key in _fill_in(path, relative, repository)]
+        content = path.read_bytes()
+        entries.append({"path": relative, "sha256": hashlib.sha256(content).hexdigest(), "metadata": json.loads(content)})
+    text = json.dumps({"indexVersion": 1, "documents": entries}, ensure_ascii=False, separators=(",", ":")).encode()
+    with atomic_file(repository.root / INDEX_NAME) as stream:
+        stream.write(text)
+    with atomic_file(repository.root / f"{INDEX_NAME}.gz") as stream:
+        # No time of writing inside: equal content gives equal bytes.
+        stream.write(gzip.compress(text, mtime=0))
+    return WrittenIndex(path=repository.root / INDEX_NAME, documents=len(entries), filled=tuple(filled))
+
+
+def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[str]:
+    """Complete a document and give the keys of the files that were completed."""
+    content = path.read_bytes()
+    metadata = Metadata.from_json(content, path.as_uri(), path=relative)
+    document: dict[str, Any] = json.loads(content)
+    filled = []
+    for number, artifact in enumerate(metadata.artifacts):
+        for file in artifact.files:
+            local = repository.local_path(file)
+            if local is None:
+                continue
+            field = f"$.artifacts[{number}].files.{file.key}"
+            found = digest_file(local)
+            if file.sha256 and file.sha256 != found.sha256:
+                raise MetadataError(
+                    f"{path}: {field}.sha256: {file.sha256} is not that of {local}: {found.sha256}", str(path), field
+                )
+            item = document["artifacts"][number]["files"][file.key]
+            missing = {"sha256": found.sha256, "size": local.stat().st_size}
+            missing = {name: value for name, value in missing.items() if item.get(name) is None}
+            item.update(missing)
+            filled += [file.key] if missing else []
+    if filled:
+        with atomic_file(path) as stream:
+            stream.write((json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    return filled

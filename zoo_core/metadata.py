@@ -1,0 +1,338 @@
+"""metadata.json to validated artifacts; an error has the path to the bad field.
+
+Source: DJL's repository format with our keys, ``docs/reference/metadata.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote, urljoin, urlsplit
+
+import msgspec
+
+from zoo_core import application as applications
+from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
+from zoo_core.errors import MetadataError
+from zoo_core.frozen import FrozenDict
+from zoo_core.wording import printable
+
+DOCUMENT_NAME = "metadata.json"
+TYPES = ("model", "dataset")
+
+#: Suffix of a URI -> what the bytes are; the longest suffix is looked for first.
+_ARCHIVES = {
+    ".tar.gz": "tgz", ".tar.z": "tgz", ".tgz": "tgz", ".tar": "tar", ".zip": "zip", ".mar": "zip", ".gz": "gzip", ".z": "gzip",
+}  # fmt: skip
+_ENGINE_SUFFIXES = {".pt": "PyTorch", ".pth": "PyTorch", ".pt2": "PyTorch", ".params": "MXNet", "-symbol.json": "MXNet"}
+_ENGINE_GROUPS = {"pytorch": "PyTorch", "mxnet": "MXNet", "tensorflow": "TensorFlow", "onnxruntime": "OnnxRuntime"}
+
+Text = str | int | float | None
+Shape = TypeVar("Shape")
+
+
+class _FileItem(msgspec.Struct):
+    uri: Text
+    name: Text = None
+    type: Text = None
+    size: Text = None
+    sha1Hash: Text = None  # noqa: N815 - the format's own spelling
+    sha256: Text = None
+    sha256Prefix: Text = None  # noqa: N815
+    mirrors: list[str] | None = None
+
+
+class _ArtifactItem(msgspec.Struct):
+    version: Text = None
+    name: Text = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+    arguments: dict[str, Any] | None = None
+    options: msgspec.Raw = msgspec.Raw(b"null")
+    engines: list[str] | None = None
+    requires: list[str] | None = None
+    files: dict[str, msgspec.Raw] | None = None
+
+
+class _LicenseItem(msgspec.Struct):
+    name: Text = None
+    url: Text = None
+
+
+class _Document(msgspec.Struct):
+    metadataVersion: Text  # noqa: N815
+    application: Text = None
+    groupId: Text = None  # noqa: N815
+    artifactId: Text = None  # noqa: N815
+    name: Text = None
+    description: Text = None
+    website: Text = None
+    licenses: dict[str, _LicenseItem | None] | None = None
+    artifacts: list[msgspec.Raw] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The document at an MRL.
+
+    Attributes:
+        mrl: Where it was found: the folder decides.
+        url: Its own address.
+        application: As written inside; a label where it disagrees with the folder, as the next two are.
+        group_id: As written inside.
+        artifact_id: As written inside.
+    """
+
+    mrl: MRL
+    url: str
+    application: str = ""
+    group_id: str
+    artifact_id: str
+    name: str = ""
+    description: str = ""
+    website: str = ""
+    licenses: tuple[License, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: bytes, url: str, *, path: str | None = None) -> Metadata:
+        """Read a document.
+
+        Args:
+            content: UTF-8 JSON, one object.
+            url: Its address; relative addresses of files are resolved against it.
+            path: Where it lies below its repository's root; None: what follows the last folder ``model`` or ``dataset`` in ``url``.
+
+        Raises:
+            MetadataError: It does not follow the format; the message has the file, the field and what was expected.
+        """
+        document = _decoded(content, _Document, url, "$")
+        application, group_id, artifact_id = (
+            _text(value) for value in (document.application, document.groupId, document.artifactId)
+        )
+        if not artifact_id or not group_id:
+            raise _malformed(url, "$.artifactId" if group_id else "$.groupId", "expected text, found nothing")
+        mrl = _location(path or _path_in(url), application, group_id, artifact_id)
+        artifacts = tuple(
+            _artifact(content, url, f"$.artifacts[{number}]", mrl.group_id)
+            for number, content in enumerate(document.artifacts or ())
+        )
+        return cls(
+            mrl=mrl,
+            url=url,
+            application=application,
+            group_id=group_id,
+            artifact_id=artifact_id,
+            name=_text(document.name),
+            description=_text(document.description),
+            website=_text(document.website),
+            licenses=tuple(
+                License(id=key, name=_text(item.name), url=_text(item.url)) if item else License(id=key)
+                for key, item in (document.licenses or {}).items()
+            ),
+            artifacts=artifacts,
+        )
+
+
+def is_document(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object claims to be one of these documents."""
+    return "metadataVersion" in content and "artifacts" in content
+
+
+def _artifact(content: msgspec.Raw, url: str, field: str, group_id: str) -> Artifact:
+    item = _decoded(content, _ArtifactItem, url, field)
+    files = tuple(_file(key, raw, url, f"{field}.files.{key}") for key, raw in (item.files or {}).items())
+    _check_distinct([file.name for file in files if file.name], url, f"{field}.files")
+    arguments = item.arguments or {}
+    return Artifact(
+        version=_text(item.version) or None,
+        name=_text(item.name),
+        properties=FrozenDict(_text_mapping(item.properties, url, f"{field}.properties")),
+        arguments=FrozenDict(arguments),
+        options=FrozenDict(_text_mapping(item.options, url, f"{field}.options")),
+        engines=tuple(item.engines) if item.engines else _engines(arguments, files, group_id),
+        requires=tuple(item.requires or ()),
+        files=files,
+    )
+
+
+def _file(key: str, content: msgspec.Raw, url: str, field: str) -> ArtifactFile:
+    item = _decoded(content, _FileItem, url, field)
+    uri = _text(item.uri)
+    if not uri:
+        raise _malformed(url, f"{field}.uri", "expected an address, found nothing")
+    default, archive = _stored_name(uri)
+    name = default if item.name is None else _text(item.name)
+    kind = _text(item.type) or ("dir" if archive in ("zip", "tgz", "tar") else "file")
+    if kind not in ("dir", "file"):
+        raise _malformed(url, f"{field}.type", f"expected dir or file, found {kind!r}")
+    return ArtifactFile(
+        key=key,
+        name=_checked_name(name, kind, url, f"{field}.name"),
+        uri=uri,
+        url=_resolved(uri, url, f"{field}.uri"),
+        size=_size(item.size, url, f"{field}.size"),
+        sha256=_digest(item.sha256, 64, url, f"{field}.sha256"),
+        sha1=_digest(item.sha1Hash, 40, url, f"{field}.sha1Hash"),
+        sha256_prefix=_digest(item.sha256Prefix, None, url, f"{field}.sha256Prefix"),
+        mirrors=tuple(_resolved(mirror, url, f"{field}.mirrors") for mirror in item.mirrors or ()),
+        type=kind,
+    )
+
+
+def archive_kind(uri: str) -> str | None:
+    """What the end of a URI says of its bytes: ``zip``, ``tgz``, ``tar``, ``gzip`` or nothing."""
+    lower = urlsplit(uri).path.lower()
+    return next((kind for suffix, kind in _ARCHIVES.items() if lower.endswith(suffix)), None)
+
+
+def _stored_name(uri: str) -> tuple[str, str | None]:
+    """The name that a file without one gets, one suffix of an archive cut off, with the kind of archive."""
+    base = unquote(urlsplit(uri).path.rpartition("/")[2])
+    for suffix, kind in _ARCHIVES.items():
+        if base.lower().endswith(suffix):
+            return base[: -len(suffix)], kind
+    return base, None
+
+
+def _checked_name(name: str, kind: str, url: str, field: str) -> str:
+    """A name becomes one path component in the cache, on every system."""
+    if kind == "dir" and not name:
+        return name
+    if not name or name in (".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", name) or name != name.strip() or len(name) > 200:
+        raise _malformed(url, field, f"expected a plain file name, found {name!r}")
+    return name
+
+
+def _check_distinct(names: Sequence[str], url: str, field: str) -> None:
+    folded = [name.casefold() for name in names]
+    for name in names:
+        if folded.count(name.casefold()) > 1:
+            raise _malformed(url, field, f"expected distinct names, found {name!r} twice (case does not count)")
+
+
+def _resolved(uri: str, url: str, field: str) -> str:
+    """The absolute address of a file; a remote document reaches neither local files nor packages."""
+    try:
+        address = urljoin(url, uri) if not uri.startswith("package://") else uri
+        scheme, base = urlsplit(address).scheme, urlsplit(url).scheme
+    except ValueError as error:
+        raise _malformed(url, field, f"expected an address, found {uri!r}") from error
+    is_local = base in ("file", "")
+    if scheme in ("http", "https") or (is_local and scheme == "package") or (scheme == base and not urlsplit(uri).scheme):
+        return address
+    raise _malformed(url, field, f"expected a relative or http(s) address, found {uri!r}")
+
+
+def _size(value: Text, url: str, field: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        size = int(value) if not isinstance(value, float) else -1
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise _malformed(url, field, f"expected a whole number of bytes, found {value!r}")
+    return size
+
+
+def _digest(value: Text, length: int | None, url: str, field: str) -> str | None:
+    text = _text(value).lower()
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text) or (length is not None and len(text) != length):
+        raise _malformed(url, field, f"expected {length or '8 to 64'} hexadecimal digits, found {value!r}")
+    return text
+
+
+def _engines(arguments: Mapping[str, Any], files: Sequence[ArtifactFile], group_id: str) -> tuple[str, ...]:
+    """The engines of an artifact that names none: its argument, its factory's prefix, its kinds of files, its publisher."""
+    named, factory = arguments.get("engine"), arguments.get("blockFactory")
+    if isinstance(named, str):
+        return (named,)
+    prefix = factory.rpartition(":")[2].partition(".")[0] if isinstance(factory, str) else ""
+    if prefix in _ENGINE_GROUPS:
+        return (_ENGINE_GROUPS[prefix],)
+    for file in files:
+        for suffix, engine in _ENGINE_SUFFIXES.items():
+            if file.name.lower().endswith(suffix):
+                return (engine,)
+    return tuple(engine for part, engine in _ENGINE_GROUPS.items() if part in group_id.lower().split("."))[:1]
+
+
+def _location(path: str, application: str, group_id: str, artifact_id: str) -> MRL:
+    """The MRL that a folder says; the ids inside only tell where the group ends and the artifact id begins."""
+    kind, *folders = path.strip("/").split("/")[:-1] if path else [""]
+    if kind not in TYPES or len(folders) < 2:
+        return MRL(application=application, group_id=group_id, artifact_id=artifact_id)
+    prefix = _application_folders(folders, application)
+    rest = folders[len(prefix) :]
+    group = group_id.split(".")
+    if rest[: len(group)] == group and len(rest) > len(group):
+        return MRL(type=kind, application="/".join(prefix), group_id=group_id, artifact_id="/".join(rest[len(group) :]))
+    return MRL(type=kind, application="/".join(prefix), group_id=".".join(rest[:-1]) or rest[-1], artifact_id=rest[-1])
+
+
+def _application_folders(folders: list[str], application: str) -> list[str]:
+    written = application.split("/") if application else []
+    known = applications.canonical(application)
+    for candidate in (written, known.split("/") if known else []):
+        if candidate and folders[: len(candidate)] == candidate and len(folders) > len(candidate) + 1:
+            return candidate
+    for length in (2, 1):
+        if len(folders) > length + 1 and "/".join(folders[:length]) in applications.APPLICATIONS:
+            # `cv/image-generation` lies below the known `cv` and is no known application itself.
+            return folders[:2] if length == 1 and len(folders) > 3 and application.count("/") == 1 else folders[:length]
+    return []
+
+
+def _path_in(url: str) -> str:
+    parts = unquote(urlsplit(url).path).split("/")
+    for position in range(len(parts) - 1, -1, -1):
+        if parts[position] in TYPES and len(parts) - position > 3:
+            return "/".join(parts[position:])
+    return ""
+
+
+def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
+    """Properties and options: values as their JSON text; a key twice or a list is the document's error."""
+    pairs = json.loads(bytes(raw), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+    if pairs is None:
+        return {}
+    if not isinstance(pairs, _Pairs):
+        raise _malformed(url, field, f"expected an object, found {type(pairs).__name__}")
+    texts: dict[str, str] = {}
+    for key, value in pairs.items:
+        if key in texts:
+            raise _malformed(url, f"{field}.{key}", "expected the key once, found it twice")
+        if value is None:
+            continue
+        if not isinstance(value, str | bool):
+            raise _malformed(url, f"{field}.{key}", "expected text, a number or a boolean")
+        texts[key] = value if isinstance(value, str) else str(value).lower()
+    return texts
+
+
+class _Pairs:
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        self.items = items
+
+
+def _text(value: Text) -> str:
+    return "" if value is None else str(value)
+
+
+def _decoded(content: bytes | msgspec.Raw, shape: type[Shape], url: str, field: str) -> Shape:
+    try:
+        return msgspec.json.decode(content, type=shape)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise _malformed(url, field + where.rstrip("`"), what) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(url, field, f"no JSON: {error}") from error
+
+
+def _malformed(url: str, field: str, what: str) -> MetadataError:
+    return MetadataError(f"{printable(url)}: {printable(field)}: {printable(what)}", url=url, field=field)

@@ -1,0 +1,166 @@
+"""A parameter file: names, dtypes and shapes at once, values when asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+
+from zoo_core.errors import PackageNotInstalledError
+from zoo_core.frozen import FrozenDict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo_core.parameters.source import Source
+
+Format = Literal["safetensors", "pth", "pth-legacy", "params"]
+
+#: dtype -> bytes of an element, NumPy's code for its bits. Files are little-endian, whatever the machine is.
+DTYPES: Mapping[str, tuple[int, str]] = {
+    "bool": (1, "|b1"),
+    "uint8": (1, "|u1"),
+    "int8": (1, "|i1"),
+    "float8_e4m3fn": (1, "|u1"),
+    "float8_e4m3fnuz": (1, "|u1"),
+    "float8_e5m2": (1, "|u1"),
+    "float8_e5m2fnuz": (1, "|u1"),
+    "float8_e8m0fnu": (1, "|u1"),
+    "uint16": (2, "<u2"),
+    "int16": (2, "<i2"),
+    "float16": (2, "<f2"),
+    "bfloat16": (2, "<u2"),
+    "uint32": (4, "<u4"),
+    "int32": (4, "<i4"),
+    "float32": (4, "<f4"),
+    "uint64": (8, "<u8"),
+    "int64": (8, "<i8"),
+    "float64": (8, "<f8"),
+    "complex64": (8, "<c8"),
+    "complex128": (16, "<c16"),
+}
+
+#: NumPy 1.26 has no more dimensions.
+MAX_DIMENSIONS = 32
+
+#: Of 16 bytes each they fill 63 bits; NumPy counts an empty array as if its dimensions of size 0 were absent.
+MAX_ELEMENTS = 2**59
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """One tensor of a file, before anything of it is read.
+
+    Attributes:
+        name: Its name in the file.
+        dtype: The type of an element: ``float32``, ``bfloat16``, ``int64``, ``bool``, ``complex64``, ...
+        shape: Its shape; () is one element.
+        strides: The step to the next element of each dimension, in elements.
+        offset: Where its first element lies, in bytes from the beginning of the file.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    source: Source = field(repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all elements in bytes, as if none was shared."""
+        return math.prod(self.shape) * DTYPES[self.dtype][0]
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values: a writable view of the mapped file, whose changes stay in this process.
+
+        It is a copy where the file does not align the elements, and for ``bfloat16``, which NumPy lacks: that is widened to
+        ``float32`` without a loss.
+
+        Raises:
+            ParameterError: The dtype is an 8-bit float, which NumPy cannot express; `raw` gives its bits.
+            PackageNotInstalledError: NumPy is not installed.
+        """
+        if self.dtype.startswith("float8"):
+            raise self.source.malformed(
+                f"tensor {self.name!r} is {self.dtype}, which NumPy lacks: take .raw(), its bits as uint8"
+            )
+        bits = self.raw()
+        if self.dtype != "bfloat16":
+            return bits
+        from zoo_core.parameters.values import widened
+
+        return widened(bits)
+
+    def raw(self) -> np.ndarray[Any, Any]:
+        """The values as they are stored: ``uint16`` for ``bfloat16``, ``uint8`` for 8-bit floats, else what `numpy` gives."""
+        try:
+            from zoo_core.parameters.values import view
+        except ImportError as error:
+            from zoo_core.requirements import install_line
+
+            missing = ["numpy>=1.26"]
+            raise PackageNotInstalledError(f"the values of parameters need NumPy: {install_line(missing)}", missing) from error
+        itemsize, code = DTYPES[self.dtype]
+        steps = [step * itemsize for step in self.strides]
+        return view(self.source.data, self.shape, code, self.offset, steps)
+
+
+class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
+    """The tensors of one file by name; a value is made when it is asked, so that listing needs no NumPy.
+
+    The file stays mapped as long as this object or an array of it lives, and must not be shortened meanwhile.
+
+    Attributes:
+        name: What messages call the file.
+        format: ``safetensors``, ``pth`` (the zip layout), ``pth-legacy`` or ``params``.
+        header: The text that a safetensors file carries beside the tensors; empty for other formats.
+        tensors: Name -> dtype, shape and strides, in the order of the file.
+    """
+
+    def __init__(
+        self, name: str, format: Format, tensors: Iterable[StoredTensor], header: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.format: Format = format
+        self.header: Mapping[str, str] = FrozenDict(header)
+        self.tensors: Mapping[str, StoredTensor] = MappingProxyType({tensor.name: tensor for tensor in tensors})
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return self.tensors[name].numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
+    def __repr__(self) -> str:
+        return f"<ParameterFile {self.name}: {self.format}, {len(self)} tensors>"
+
+
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides, in elements, of a tensor whose elements follow one another, the last dimension first.
+
+    >>> contiguous((2, 3, 4))
+    (12, 4, 1)
+    """
+    steps = [1]
+    for size in shape[:0:-1]:
+        steps.append(steps[-1] * max(size, 1))
+    return tuple(reversed(steps)) if shape else ()
+
+
+def is_shape(shape: Sequence[object]) -> bool:
+    """Whether an array can have these sizes: whole numbers, not too many, not beyond what an address can reach."""
+    return are_counts(shape) and math.prod(size for size in shape if size) < MAX_ELEMENTS
+
+
+def are_counts(values: Sequence[object]) -> TypeGuard[Sequence[int]]:
+    """Whether these are sizes or steps, one for each dimension of an array: integers, none negative, not too many."""
+    return len(values) <= MAX_DIMENSIONS and all(type(value) is int and value >= 0 for value in values)

@@ -1,0 +1,1 @@
+"""Places that list and serve artifacts; one module a kind."""

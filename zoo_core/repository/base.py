@@ -1,0 +1,52 @@
+"""Repository: a place that lists documents and opens files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from zoo_core.artifact import ArtifactFile
+    from zoo_core.metadata import Metadata
+
+
+class Repository(ABC):
+    """A place that lists and serves artifacts: a folder, an HTTP(S) tree, the resources of an installed package.
+
+    Attributes:
+        url: What names it, in messages and in records.
+    """
+
+    url: str
+
+    @abstractmethod
+    def documents(self) -> Iterable[Metadata]:
+        """All its documents.
+
+        Raises:
+            RepositoryError: It cannot be read.
+            MetadataError: A document is malformed; raised for that document while the others are still given, see `problems`.
+        """
+
+    @abstractmethod
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """The bytes of a file as transferred, from an offset on.
+
+        Raises:
+            RepositoryError: The file cannot be had.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A text that changes when what `documents` gives changes; cheap to get."""
+
+    def local_path(self, file: ArtifactFile) -> Path | None:
+        """Where a file lies on this machine, if this repository has it there; it is read in place and never changed."""
+        return None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong the last time `documents` was read, without hiding the other documents."""
+        return ()

@@ -1,0 +1,113 @@
+"""An HTTP(S) tree, listed by one request for its index.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import quote, urljoin
+from warnings import warn
+
+import msgspec
+
+from zoo_core.artifact import ArtifactFile
+from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
+from zoo_core.metadata import Metadata
+from zoo_core.repository.base import Repository
+from zoo_core.transfer import Transfer
+
+INDEX_NAME = "index.json"
+
+
+class KnownIndex(Protocol):
+    """The last index that was seen of a repository, kept on this machine."""
+
+    def read(self) -> tuple[bytes, str, float] | None:
+        """Its content, its ETag and its age in seconds; None where none was seen."""
+
+    def write(self, content: bytes, etag: str) -> None:
+        """Keep a new one, or the same one as seen now."""
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """One document in an index."""
+
+    path: str
+    metadata: msgspec.Raw
+    sha256: str = ""
+
+
+class Index(msgspec.Struct, frozen=True):
+    """``index.json``: the documents of a whole repository in one file."""
+
+    indexVersion: int  # noqa: N815 - the format's own spelling
+    documents: tuple[IndexEntry, ...]
+
+
+class HttpRepository(Repository):
+    """A tree of documents and files under an http(s) address.
+
+    Args:
+        url: The root.
+        known: Keeps the index between processes.
+        max_age_s: Seconds for which a known index is used without asking.
+    """
+
+    def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex, max_age_s: float) -> None:
+        self.url = url
+        self._root = url if url.endswith("/") else f"{url}/"
+        self._transfer, self._known, self._max_age_s = transfer, known, max_age_s
+        self._problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The documents of the index that could not be read, a message each."""
+        return self._problems
+
+    def documents(self) -> Iterator[Metadata]:
+        problems = []
+        address = urljoin(self._root, INDEX_NAME)
+        for entry in _decoded(self._index(), address).documents:
+            try:
+                yield Metadata.from_json(bytes(entry.metadata), urljoin(self._root, quote(entry.path)), path=entry.path)
+            except MetadataError as error:
+                problems.append(str(error))
+        self._problems = tuple(problems)
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        return self._transfer.stream(file.url, offset)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self._index()).hexdigest()
+
+    def _index(self) -> bytes:
+        known = self._known.read()
+        if known is not None and known[2] < self._max_age_s:
+            return known[0]
+        try:
+            return self._revalidated(known)
+        except RepositoryError as error:
+            if known is None:
+                raise
+            if not isinstance(error, OfflineError):
+                warn(f"{error}; using the index of {known[2] / 3600:.1f} hours ago", ZooWarning, stacklevel=2)
+            return known[0]
+
+    def _revalidated(self, known: tuple[bytes, str, float] | None) -> bytes:
+        address = urljoin(self._root, INDEX_NAME)
+        headers = {"If-None-Match": known[1]} if known and known[1] else {}
+        with self._transfer.open(address, headers) as response:
+            content = known[0] if known and response.status_code == 304 else response.content
+            _decoded(content, address)
+            self._known.write(content, response.headers.get("ETag", known[1] if known else ""))
+            return content
+
+
+def _decoded(content: bytes, url: str) -> Index:
+    try:
+        index: Any = msgspec.json.decode(content, type=Index)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MetadataError(f"{url}: no index: {error}", url=url, field="$") from error
+    if index.indexVersion != 1:
+        raise MetadataError(f"{url}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion")
+    return index  # type: ignore[no-any-return]  # msgspec's decode is typed Any for a tuple of Raw

@@ -1,0 +1,113 @@
+"""A folder, and the resources of an installed package, which are a folder too."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from zoo_core.artifact import ArtifactFile
+from zoo_core.errors import MetadataError, RepositoryError
+from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
+from zoo_core.repository.base import Repository
+from zoo_core.repository.package import SCHEME, package_folder, resource_path
+
+
+class FolderRepository(Repository):
+    """A folder that holds ``model/<application>/<group id, dots as slashes>/<artifact id>/metadata.json``.
+
+    Args:
+        root: The folder.
+        url: What names it; None: the folder's own address.
+    """
+
+    def __init__(self, root: Path, *, url: str | None = None) -> None:
+        self.root = root.absolute()
+        self.url = url or self.root.as_uri()
+        self._problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of_package(cls, name: str) -> FolderRepository:
+        """The resources of an installed package, by its dotted import name.
+
+        Raises:
+            RepositoryError: The package is not installed, or lies in no folder.
+        """
+        return cls(package_folder(name), url=f"{SCHEME}://{name}")
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The documents that could not be read, a message each."""
+        return self._problems
+
+    def documents(self) -> Iterator[Metadata]:
+        """All documents below the folder, in the order of their paths; a malformed one is put into `problems`."""
+        problems = []
+        for path in self.document_paths():
+            try:
+                relative = path.relative_to(self.root).as_posix()
+                yield Metadata.from_json(path.read_bytes(), path.as_uri(), path=relative)
+            except MetadataError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(f"{path}: {error.strerror or error}")
+        self._problems = tuple(problems)
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        path = self.local_path(file)
+        if path is None:
+            raise RepositoryError(f"{file.url} does not lie in {self.url}", file.url)
+        try:
+            stream = path.open("rb")
+        except OSError as error:
+            raise RepositoryError(f"{path}: {error.strerror or error}", file.url) from error
+        stream.seek(offset)
+        return stream
+
+    def fingerprint(self) -> str:
+        """A digest over the paths, sizes and times of the documents."""
+        digest = hashlib.sha256()
+        for path in self.document_paths():
+            status = path.stat()
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def local_path(self, file: ArtifactFile) -> Path | None:
+        """The path of a file in the folder or in an installed package; None for one on the network.
+
+        Raises:
+            RepositoryError: The path leaves the repository, or the package is not installed.
+        """
+        scheme = urlsplit(file.url).scheme
+        if scheme == SCHEME:
+            return resource_path(file.url)
+        if scheme != "file":
+            return None
+        path = Path(os.path.normpath(url_path(file.url)))
+        if not path.is_relative_to(self.root):
+            raise RepositoryError(f"{file.uri!r} leads out of the repository {self.url}", file.url)
+        return path
+
+    def document_paths(self) -> list[Path]:
+        """The paths of all documents, sorted.
+
+        Raises:
+            RepositoryError: There is no such folder.
+        """
+        if not self.root.is_dir():
+            raise RepositoryError(f"repository {self.url}: there is no folder {self.root}", self.url)
+        return sorted(
+            Path(folder, DOCUMENT_NAME)
+            for kind in TYPES
+            for folder, _, files in os.walk(self.root / kind)
+            if DOCUMENT_NAME in files
+        )
+
+
+def url_path(url: str) -> Path:
+    """The path of a ``file://`` address."""
+    return Path(url2pathname(unquote(urlsplit(url).path)) if os.name == "nt" else unquote(urlsplit(url).path))

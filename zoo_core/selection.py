@@ -1,0 +1,437 @@
+"""Which artifacts answer a question, in order, and the reason why each other one was refused.
+
+Pure functions: everything they look at is given. An artifact passes the stages one after the other and is refused by the
+first that it does not pass; so the later the stage, the nearer the miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import cached_property
+from typing import Any
+
+from zoo_core import application as applications
+from zoo_core.artifact import PARAMETER_KEYS
+from zoo_core.criteria import Criteria
+from zoo_core.entry_points import normalised
+from zoo_core.errors import AmbiguousModelError
+from zoo_core.record import ModelRecord, Source
+from zoo_core.requirements import engine_package, install_line
+from zoo_core.version import is_prerelease, parse_range, version_key
+from zoo_core.wording import did_you_mean, listing, near, printable
+
+#: How many of the refused artifacts a text shows.
+SHOWN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why one artifact was refused: the first thing that did not match.
+
+    Attributes:
+        field: What did not match: ``artifact_id``, ``version``, ``filters.layers``, ``engine``, ...
+        asked: What was wanted of it.
+        found: What the artifact has.
+        hint: What there is instead, or what to do.
+    """
+
+    record: ModelRecord
+    field: str
+    asked: str
+    found: str
+    hint: str
+    rank: tuple[float, ...] = field(default=(0.0,), repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return printable(self.hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The answer to a question, with every artifact that was looked at.
+
+    Attributes:
+        accepted: In order: repository, then version, then order in the document.
+        refused: Nearest miss first.
+        messages: What else bears on it: repositories that could not be read, plugins that are broken.
+    """
+
+    accepted: list[ModelRecord]
+    refused: list[Refusal]
+    messages: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{record.reference}  accepted" for record in self.accepted]
+        return "\n".join([*lines, *self.reasons()]) or "no repository holds any model"
+
+    def reasons(self, limit: int = SHOWN) -> list[str]:
+        """The nearest misses and the messages, a line each."""
+        lines = [f"{printable(refusal.record.reference)}  {refusal}" for refusal in self.refused[:limit]]
+        if len(self.refused) > limit:
+            lines.append(f"... and {len(self.refused) - limit} more")
+        return [*lines, *self.messages]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What this machine has, as far as it bears on a choice.
+
+    Attributes:
+        engines: The engines that are installed, in the order to try them.
+        broken_engines: Engine -> what is wrong with its plugin, for those that are installed and unusable.
+        for_load: A missing engine or requirement refuses; otherwise it is only noted in `ModelRecord.missing`.
+        veto: The reason why a plugin refuses a record, or None.
+    """
+
+    engines: tuple[str, ...] = ()
+    broken_engines: Mapping[str, str] = field(default_factory=dict)
+    for_load: bool = False
+    veto: Callable[[ModelRecord], str | None] = lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """One thing that is asked: what a record has of it, whether that will do, and what to say if not."""
+
+    field: str
+    asked: str
+    found: Callable[[ModelRecord], str]
+    accepts: Callable[[ModelRecord], bool]
+    hint: Callable[[ModelRecord, Sequence[ModelRecord]], str]
+
+
+def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings) -> Explanation:
+    """Sort records into those that answer the question and those that do not, with reasons.
+
+    Args:
+        records: In the order of the repositories, then of their documents.
+    """
+    refused: list[Refusal] = []
+    left = [record for record in records if record.mrl.type == criteria.type]
+    for number, stage in enumerate(_stages(criteria, left, here)):
+        passed, failed = [], []
+        for record in left:
+            (passed if stage.accepts(record) else failed).append(record)
+        refused += [_refusal(stage, number, record, left) for record in failed]
+        left = passed
+    accepted, duplicates = _without_duplicates(_in_order(left, criteria))
+    refused += duplicates
+    return Explanation(accepted=accepted, refused=sorted(refused, key=lambda refusal: refusal.rank))
+
+
+def _refusal(stage: _Stage, number: int, record: ModelRecord, reached: Sequence[ModelRecord]) -> Refusal:
+    found = stage.found(record)
+    likeness = SequenceMatcher(None, stage.asked.lower(), found.lower()).quick_ratio()
+    return Refusal(
+        record=record,
+        field=stage.field,
+        asked=stage.asked,
+        found=found,
+        hint=stage.hint(record, reached),
+        rank=(-number, -likeness),
+    )
+
+
+def _stages(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings) -> list[_Stage]:
+    stages = [
+        _id_stage("artifact_id", criteria.artifact_id, lambda r: (r.artifact_id, r.metadata.artifact_id)),
+        _id_stage("group_id", criteria.group_id, lambda r: (r.group_id, r.metadata.group_id)),
+        _application_stage(criteria.application),
+        _ownership_stage(records),
+        _id_stage("artifact_name", criteria.artifact_name, lambda r: (r.name,)),
+        _type_stage("input_type", criteria.input_type, 0),
+        _type_stage("output_type", criteria.output_type, 1),
+        *(_filter_stage(key, value) for key, value in criteria.filters.items()),
+        _version_stage(criteria.version),
+        _engine_stage(criteria.engine),
+        _installed_stage(criteria.engine, here) if here.for_load else None,
+        _requirements_stage() if here.for_load else None,
+        _veto_stage(here),
+    ]
+    return [stage for stage in stages if stage is not None]
+
+
+def _id_stage(name: str, asked: str | None, values: Callable[[ModelRecord], tuple[str, ...]]) -> _Stage | None:
+    if asked is None:
+        return None
+
+    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
+        own = near(asked, [values(record)[0]])
+        if own:
+            return f"{name}={asked}: did you mean {own[0]}?"
+        there = listing({values(other)[0] for other in reached if values(other)[0]}) or "nothing"
+        return f"{name}={asked} (this is {values(record)[0] or 'unnamed'}; there is: {there})"
+
+    return _Stage(field=name, asked=asked, found=lambda r: values(r)[0], accepts=lambda r: asked in values(r), hint=hint)
+
+
+def _application_stage(asked: str | None) -> _Stage | None:
+    if asked is None:
+        return None
+    return _Stage(
+        field="application",
+        asked=asked,
+        found=lambda r: r.application,
+        accepts=lambda r: (
+            applications.matches(asked, r.application) or applications.matches(asked, r.metadata.application or None)
+        ),
+        hint=lambda r, _: f"application={asked} (this is {r.application or 'undefined'})",
+    )
+
+
+def _type_stage(name: str, asked: str | None, side: int) -> _Stage | None:
+    if asked is None:
+        return None
+
+    def found(record: ModelRecord) -> str:
+        camel = "inputType" if side == 0 else "outputType"
+        pair = applications.APPLICATIONS.get(applications.canonical(record.application) or "")
+        return str(record.arguments.get(camel, record.arguments.get(name, pair[side] if pair else "")))
+
+    return _Stage(
+        field=name,
+        asked=asked,
+        found=found,
+        accepts=lambda r: found(r).lower() == asked.lower(),
+        hint=lambda r, reached: (
+            f"{name}={asked} (there is: {listing(found(other) for other in reached if found(other)) or 'none'})"
+        ),
+    )
+
+
+def _filter_stage(key: str, asked: str) -> _Stage:
+    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
+        if key not in record.properties:
+            known = {name for other in reached for name in other.properties}
+            own = did_you_mean(key, record.properties) or did_you_mean(key, known - {key})
+            return f"filter key `{key}`{own or f' (there is: {listing(record.properties) or chr(45)})'}"
+        there = {other.properties[key] for other in reached if key in other.properties}
+        return f"{key}={asked}{did_you_mean(asked, there)} (there is: {listing(there)})"
+
+    return _Stage(
+        field=f"filters.{key}",
+        asked=asked,
+        # A record without the key is as far as the nearest of its keys is from the one asked for.
+        found=lambda r: r.properties.get(key, ""),
+        accepts=lambda r: r.properties.get(key) == asked,
+        hint=hint,
+    )
+
+
+def _version_stage(asked: str | None) -> _Stage | None:
+    if asked is None:
+        return None
+    wanted = parse_range(asked)
+
+    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
+        there = sorted({other.version for other in reached if other.mrl == record.mrl and other.version}, key=version_key)
+        return f"version {asked} (there is: {', '.join(there) or 'none with a version'})"
+
+    return _Stage(
+        field="version", asked=asked, found=lambda r: r.version or "", accepts=lambda r: r.version in wanted, hint=hint
+    )
+
+
+def _engine_stage(asked: str | None) -> _Stage | None:
+    if asked is None:
+        return None
+    return _Stage(
+        field="engine",
+        asked=asked,
+        found=lambda r: ", ".join(r.engines),
+        # An artifact that names no engine may run in any: whoever asks for one chooses it.
+        accepts=lambda r: not r.engines or asked.lower() in (engine.lower() for engine in r.engines),
+        hint=lambda r, _: f"engine {asked} (runs in: {', '.join(r.engines)}){did_you_mean(asked, r.engines)}",
+    )
+
+
+def _installed_stage(asked: str | None, here: Surroundings) -> _Stage:
+    def hint(record: ModelRecord, _: Sequence[ModelRecord]) -> str:
+        wanted = wanted_engines(record, asked)
+        broken = [here.broken_engines[engine] for engine in wanted if engine in here.broken_engines]
+        if broken:
+            return "; ".join(broken)
+        if not wanted:
+            return "it names no engine: choose one with engine="
+        are = "is" if len(wanted) == 1 else "are"
+        lines = " or ".join(install_line([engine_package(engine)]) for engine in wanted)
+        return f"engine {' and '.join(wanted)} {are} not installed: {lines}"
+
+    return _Stage(
+        field="engine",
+        asked=asked or "",
+        found=lambda r: ", ".join(r.engines),
+        accepts=lambda r: bool(usable_engines(r, asked, here.engines)),
+        hint=hint,
+    )
+
+
+def _requirements_stage() -> _Stage:
+    return _Stage(
+        field="requires",
+        asked="",
+        found=lambda r: ", ".join(r.missing),
+        accepts=lambda r: not r.missing,
+        hint=lambda r, _: f"needs packages that are not installed: {install_line(r.missing)}",
+    )
+
+
+def _veto_stage(here: Surroundings) -> _Stage:
+    return _Stage(
+        field="veto",
+        asked="",
+        found=lambda r: here.veto(r) or "",
+        accepts=lambda r: here.veto(r) is None,
+        hint=lambda r, _: here.veto(r) or "",
+    )
+
+
+def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
+    owners = Owners(tuple(records))
+    return _Stage(
+        field="repository",
+        asked="",
+        found=lambda r: r.source.name,
+        accepts=lambda r: owners.of(r) in (None, r.source),
+        hint=lambda r, _: owners.reason(r),
+    )
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Who owns which group id, so that no added repository can replace a model by a higher version number.
+
+    The first repository that holds a group owns it; a grant in the user's own configuration comes before that. Among
+    installed packages a group is owned per artifact id, and the distribution that is named as the group wins, then the name.
+    """
+
+    records: tuple[ModelRecord, ...]
+
+    def of(self, record: ModelRecord) -> Source | None:
+        """The owner of a record's group; None where the call itself names the record's repository."""
+        if record.source.is_named:
+            return None
+        group = self._groups[record.group_id]
+        if group.distribution and not group.groups:
+            return self._packages.get((record.group_id, record.artifact_id), group)
+        return group
+
+    def reason(self, record: ModelRecord) -> str:
+        """Why a record is not chosen."""
+        owner = self.of(record)
+        name = owner.name if owner else ""
+        return f"group {record.group_id} belongs to {name}; to choose this one: --repository {record.source.name}"
+
+    @cached_property
+    def _groups(self) -> dict[str, Source]:
+        owners: dict[str, Source] = {}
+        for record in self.records:
+            current = owners.setdefault(record.group_id, record.source)
+            if record.group_id in record.source.groups and record.group_id not in current.groups:
+                owners[record.group_id] = record.source
+        return owners
+
+    @cached_property
+    def _packages(self) -> dict[tuple[str, str], Source]:
+        owners: dict[tuple[str, str], Source] = {}
+        for record in self.records:
+            key = (record.group_id, record.artifact_id)
+            if record.source.distribution and (key not in owners or _claim(record) < _claim_of(owners[key], record.group_id)):
+                owners[key] = record.source
+        return owners
+
+
+def _claim(record: ModelRecord) -> tuple[bool, str]:
+    return _claim_of(record.source, record.group_id)
+
+
+def _claim_of(source: Source, group_id: str) -> tuple[bool, str]:
+    return (normalised(source.distribution) != normalised(group_id), normalised(source.distribution))
+
+
+def _in_order(records: Iterable[ModelRecord], criteria: Criteria) -> list[ModelRecord]:
+    """Repository, then version (the highest first), then order in the document; the records of one model stay together."""
+    names_prerelease = criteria.version is not None and parse_range(criteria.version).names_prerelease
+    by_place: dict[tuple[Source, Any], list[ModelRecord]] = {}
+    for record in records:
+        by_place.setdefault((record.source, record.mrl), []).append(record)
+    ordered: list[ModelRecord] = []
+    for group in by_place.values():
+        group.sort(key=lambda r: version_key(r.version), reverse=True)
+        if not names_prerelease:
+            group.sort(key=lambda r: is_prerelease(r.version))
+        ordered += group
+    return ordered
+
+
+def _without_duplicates(records: Iterable[ModelRecord]) -> tuple[list[ModelRecord], list[Refusal]]:
+    """Records of different MRLs with one application, one artifact id and the same parameter bytes are one model."""
+    first: dict[tuple[object, ...], ModelRecord] = {}
+    kept: list[ModelRecord] = []
+    refused: list[Refusal] = []
+    for record in records:
+        original = first.setdefault(_identity(record), record)
+        if original.mrl == record.mrl:
+            kept.append(record)
+            continue
+        hint = f"the same model as {original.group_id}/{original.artifact_id}"
+        refused.append(Refusal(record=record, field="same", asked="", found=record.group_id, hint=hint, rank=(-100.0,)))
+    return kept, refused
+
+
+def _identity(record: ModelRecord) -> tuple[object, ...]:
+    file = record.artifact.file(*PARAMETER_KEYS)
+    if file is None or file.sha256 is None:
+        return (record.mrl,)
+    return (record.mrl.type, record.application, record.artifact_id, file.sha256)
+
+
+def choose(records: Sequence[ModelRecord]) -> ModelRecord:
+    """The one to take of records that were accepted.
+
+    Raises:
+        AmbiguousModelError: They are different models; the message says which field would decide.
+    """
+    models: dict[object, ModelRecord] = {}
+    for record in records:
+        models.setdefault(record.mrl, record)
+    if len(models) > 1:
+        raise _ambiguous(list(models.values()))
+    return records[0]
+
+
+def _ambiguous(models: list[ModelRecord]) -> AmbiguousModelError:
+    names = sorted({f"{record.group_id}/{record.artifact_id}" for record in models})
+    fields = {
+        "artifact_id": [record.artifact_id for record in models],
+        "group_id": [record.group_id for record in models],
+        "application": [record.application for record in models],
+    }
+    deciding = [name for name, values in fields.items() if len(set(values)) == len(models)]
+    deciding = deciding or [name for name, values in fields.items() if len(set(values)) > 1]
+    return AmbiguousModelError(
+        f"{len(models)} different models match: {printable(listing(names))}. Say which one by {' or '.join(deciding)}", names
+    )
+
+
+def wanted_engines(record: ModelRecord, asked: str | None) -> tuple[str, ...]:
+    """The engines that would do: the one asked for, else all that the artifact runs in."""
+    if asked is None:
+        return record.engines
+    return tuple(engine for engine in record.engines if engine.lower() == asked.lower()) or (asked,)
+
+
+def usable_engines(
+    record: ModelRecord, asked: str | None, installed: Sequence[str], preferred: Sequence[str] = ()
+) -> list[str]:
+    """The engines to try for a record, in order: the user's preference, then the author's, among those installed.
+
+    Args:
+        preferred: The order of the user's configuration; engines it does not name come after it.
+    """
+    by_lower = {engine.lower(): engine for engine in installed}
+    found = [by_lower[engine.lower()] for engine in wanted_engines(record, asked) if engine.lower() in by_lower]
+    order = [engine.lower() for engine in preferred]
+    return sorted(found, key=lambda engine: order.index(engine.lower()) if engine.lower() in order else len(order))

@@ -1,0 +1,155 @@
+"""Bytes from an http(s) address."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from zoo_core.__about__ import __version__
+from zoo_core.errors import OfflineError, RepositoryError
+from zoo_core.wording import printable
+
+if TYPE_CHECKING:
+    import requests
+
+CHUNK = 1 << 20
+
+Authorise = Callable[[str, Mapping[str, str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When a request is tried again.
+
+    Attributes:
+        attempts: How often, after the first time.
+        wait_s: Seconds before the second attempt; doubled each time.
+    """
+
+    attempts: int = 3
+    wait_s: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """How bytes are fetched.
+
+    Attributes:
+        is_offline: Asked at each use; True forbids the network.
+        authorise: Gives the headers to send to an address, credentials among them; only to the origin asked.
+        connect_s: Seconds to wait for a connection.
+        read_s: Seconds to wait for the next bytes.
+    """
+
+    is_offline: Callable[[], bool] = lambda: False
+    authorise: Authorise = lambda _, headers: headers
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    retry: Retry = field(default_factory=Retry)
+
+    @contextmanager
+    def open(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
+        """A response whose body has not been read yet.
+
+        Raises:
+            OfflineError: The network is forbidden.
+            RepositoryError: No connection, or a status that is neither 200, 206 nor 304.
+        """
+        if self.is_offline():
+            raise OfflineError(f"offline: {printable(url)} is not on this machine and offline mode forbids the network", url)
+        # requests costs some 80 ms to import; a search in installed packages never needs it.
+        import requests
+
+        with self._session() as session:
+            try:
+                # Identity: a digest is of the bytes as stored, not as compressed on the way.
+                wanted = {"Accept-Encoding": "identity", "User-Agent": f"zoo/{__version__}", **(headers or {})}
+                response = session.get(
+                    url, headers=dict(self.authorise(url, wanted)), stream=True, timeout=(self.connect_s, self.read_s)
+                )
+            except (requests.RequestException, ValueError) as error:
+                raise RepositoryError(f"{printable(url)}: {_reason(error)}", url) from error
+            with response:
+                if response.status_code not in (200, 206, 304):
+                    raise RepositoryError(
+                        f"{printable(url)}: the server answered {response.status_code} {response.reason}", url
+                    )
+                yield response
+
+    def stream(self, url: str, offset: int = 0) -> BinaryIO:
+        """The bytes of an address from an offset on, as a stream that must be closed."""
+        context = self.open(url, {"Range": f"bytes={offset}-"} if offset else None)
+        response = context.__enter__()
+        if offset and response.status_code != 206:
+            context.__exit__(None, None, None)
+            raise RepositoryError(f"{printable(url)}: the server cannot continue at byte {offset}", url)
+        return cast("BinaryIO", io.BufferedReader(_Body(response, context, url), CHUNK))
+
+    def _session(self) -> requests.Session:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry as Urllib3Retry
+
+        class SameScheme(requests.Session):
+            """Follows redirects to http(s) only, and never from https down to http."""
+
+            def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+                super().rebuild_auth(prepared_request, response)
+                new, old = urlsplit(prepared_request.url), urlsplit(response.request.url)
+                if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
+                    raise requests.exceptions.InvalidSchema(f"a redirect to {prepared_request.url} is not followed")
+                if new.netloc != old.netloc:
+                    for name in ("Authorization", "Cookie", "X-Api-Key", "Private-Token"):
+                        prepared_request.headers.pop(name, None)
+
+        retry = Urllib3Retry(
+            total=self.retry.attempts,
+            backoff_factor=self.retry.wait_s,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=("GET", "HEAD"),
+            raise_on_status=False,
+        )
+        session = SameScheme()
+        session.max_redirects = 10
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        return session
+
+
+class _Body(io.RawIOBase):
+    """A response's body as a stream; what goes wrong on the way is a RepositoryError."""
+
+    def __init__(self, response: requests.Response, context: Any, url: str) -> None:
+        self._response, self._context, self._url = response, context, url
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            data = self._response.raw.read(len(buffer), decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise RepositoryError(f"{printable(self._url)}: the connection broke: {_reason(error)}", self._url) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._context.__exit__(None, None, None)
+        super().close()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, in one line: the outer ones repeat the address and Python's own names."""
+    while error.__cause__ is not None or (error.args and isinstance(error.args[0], BaseException)):
+        error = error.__cause__ or error.args[0]
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return _reason(reason)
+    return printable(str(error).rpartition(">: ")[2] or type(error).__name__)

@@ -1,0 +1,188 @@
+"""The translator ``image_classification``: a picture to arrays, arrays to classes with probabilities.
+
+NumPy and Pillow are imported when a picture is translated, so that the core can be installed without them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoo_core.errors import InputError, PackageNotInstalledError
+from zoo_core.output import Classification, Classifications
+from zoo_core.requirements import install_line
+from zoo_core.translator import Translator, TranslatorContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    Array = npt.NDArray[np.generic]
+
+#: Keys of the file that holds class names, one a line.
+CLASS_FILES = ("classes", "synset")
+_VISION = "zoo-core[vision]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageClassification(Translator):
+    """Turns a picture into ``float32[channels, height, width]`` and logits or probabilities into `Classifications`.
+
+    A picture is a path, bytes, a binary stream, a ``PIL.Image.Image`` or an array ``uint8[height, width]`` or
+    ``uint8[height, width, 3]``. It is resized, cropped at the centre, scaled to 0..``maximum``, then ``(x - mean) / std``.
+
+    Attributes:
+        width: Pixels of the array.
+        height: Pixels of the array.
+        flag: ``COLOR`` for three channels RGB, ``GRAYSCALE`` for one.
+        resize: The length of the shorter side before the crop, in pixels; True: straight to width x height; False: not resized.
+        interpolation: How pixels are resampled.
+        center_crop: Cut width x height out of the middle.
+        maximum: The value of a white pixel before ``mean`` and ``std``.
+        mean: For each channel; one value is for all.
+        std: For each channel; one value is for all.
+        apply_softmax: The block gives logits.
+        classes: Names by index; else they are read from the artifact's file ``classes`` or ``synset``.
+    """
+
+    extra_arguments: ClassVar[tuple[str, ...]] = ("application",)
+
+    width: int = 224
+    height: int = 224
+    flag: Literal["COLOR", "GRAYSCALE"] = "COLOR"
+    resize: bool | int = True
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    center_crop: bool = False
+    maximum: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    apply_softmax: bool = True
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"width and height must be at least 1 pixel, not {self.width} x {self.height}")
+        channels = 3 if self.flag == "COLOR" else 1
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ValueError(f"{name} has {len(values)} values; expected one, or one for each of {channels} channels")
+        if 0.0 in self.std:
+            raise ValueError("std must not be 0")
+
+    def with_files(self, files: Mapping[str, Path]) -> ImageClassification:
+        """This translator with the class names of the artifact's file taken in."""
+        path = next((files[key] for key in CLASS_FILES if key in files), None)
+        if self.classes or path is None:
+            return self
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the class names in {path} cannot be read: {error}") from error
+        return replace(self, classes=tuple(line.strip() for line in lines if line.strip()))
+
+    def process_input(self, context: TranslatorContext, x: Any) -> tuple[Array, ...]:
+        """The picture as ``float32[channels, height, width]``.
+
+        Raises:
+            InputError: It is no picture, or smaller than the crop.
+        """
+        try:
+            import numpy as np
+        except ImportError as error:
+            raise PackageNotInstalledError(f"pictures need NumPy: {install_line([_VISION])}", [_VISION]) from error
+
+        picture = self._cropped(self._resized(open_picture(x, "RGB" if self.flag == "COLOR" else "L")))
+        pixels = np.asarray(picture, dtype=np.float32)
+        channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        scaled = channels * np.float32(self.maximum / 255.0) if self.maximum != 255.0 else channels
+        mean, std = (np.asarray(values, dtype=np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        return (np.ascontiguousarray((scaled - mean) / std),)
+
+    def process_output(self, context: TranslatorContext, arrays: tuple[Array, ...]) -> Classifications:
+        """The classes of one picture, best first."""
+        import numpy as np
+
+        scores = np.asarray(arrays[0], dtype=np.float64).reshape(-1)
+        if self.apply_softmax:
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+        names = self.classes
+        if names and len(names) != len(scores):
+            raise InputError(f"the model gives {len(scores)} classes, and {len(names)} have names")
+        return Classifications(
+            Classification(index, names[index] if names else str(index), float(score)) for index, score in enumerate(scores)
+        )
+
+    def _resized(self, picture: Image) -> Image:
+        from PIL.Image import Resampling
+
+        if self.resize is False:
+            return picture
+        size = (self.width, self.height)
+        if self.resize is not True:
+            short, long = sorted(picture.size)
+            other = max(1, int(self.resize * long / short))
+            size = (self.resize, other) if picture.width <= picture.height else (other, self.resize)
+        return picture if picture.size == size else picture.resize(size, Resampling[self.interpolation.upper()])
+
+    def _cropped(self, picture: Image) -> Image:
+        if picture.size == (self.width, self.height):
+            return picture
+        if not self.center_crop:
+            raise InputError(
+                f"the picture has {picture.width} x {picture.height} pixels after resizing, and the model takes {self.width} x {self.height}"
+            )
+        if picture.width < self.width or picture.height < self.height:
+            raise InputError(
+                f"the picture has {picture.width} x {picture.height} pixels; {self.width} x {self.height} cannot be cut out of it"
+            )
+        left, top = round((picture.width - self.width) / 2), round((picture.height - self.height) / 2)
+        return picture.crop((left, top, left + self.width, top + self.height))
+
+
+def open_picture(x: Any, mode: str) -> Image:
+    """A picture from whatever a user has, turned upright as its EXIF data says.
+
+    Args:
+        x: A path, bytes, a binary stream, a ``PIL.Image.Image``, or ``uint8[height, width]`` or ``uint8[height, width, 3]``.
+        mode: ``RGB`` or ``L``.
+
+    Raises:
+        InputError: It is no picture.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise PackageNotInstalledError(f"pictures need Pillow: {install_line([_VISION])}", [_VISION]) from error
+
+    source = io.BytesIO(x) if isinstance(x, bytes | bytearray) else x
+    if hasattr(source, "__array_interface__") and not isinstance(source, Image.Image):
+        source = _from_array(source)
+    named = f"{os.fspath(x)}: " if isinstance(x, str | os.PathLike) else ""
+    if not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
+        raise InputError(f"expected a picture (a path, bytes, a PIL image or an array), not {type(x).__name__}")
+    try:
+        picture = source if isinstance(source, Image.Image) else Image.open(source)
+        return ImageOps.exif_transpose(picture).convert(mode)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{named}this is no picture that Pillow can read") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{named}the picture cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _from_array(array: Any) -> Image:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(array)
+    shape: Sequence[int] = pixels.shape
+    if pixels.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+        raise InputError(
+            f"expected a picture as uint8[height, width, 3] or uint8[height, width], not {pixels.dtype}[{', '.join(map(str, shape))}]"
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))

@@ -1,0 +1,509 @@
+"""ModelZoo: the repositories, engines, factories and plugins that are installed or configured, behind a few verbs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from warnings import warn
+
+from zoo_core import reference
+from zoo_core.block import BlockFactory, factory_class
+from zoo_core.cache import Cache, Progress, copy_folder
+from zoo_core.catalogue import (
+    Catalogue,
+    Opener,
+    configured_places,
+    given_places,
+    installed_places,
+    named_places,
+    opener,
+)
+from zoo_core.config import Config, home, is_offline, load_config
+from zoo_core.criteria import Criteria, check_names
+from zoo_core.engine import Engine
+from zoo_core.engines import Engines
+from zoo_core.entry_points import InstalledEntryPoints
+from zoo_core.errors import (
+    CriteriaError,
+    EngineNotInstalledError,
+    ModelNotFoundError,
+    PackageNotInstalledError,
+    PluginError,
+    RepositoryError,
+    ZooWarning,
+)
+from zoo_core.plugin import Hooks, PluginRecord, plugin_records
+from zoo_core.progress import reporter
+from zoo_core.record import ModelRecord
+from zoo_core.registered import build
+from zoo_core.requirements import engine_package, install_line
+from zoo_core.selection import Explanation, Refusal, Surroundings, choose, select, usable_engines, wanted_engines
+from zoo_core.transfer import Transfer
+from zoo_core.wording import printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import click
+
+    from zoo_core.description import ModelInfo
+    from zoo_core.loader import Material, ModelLoader
+    from zoo_core.model import Model
+    from zoo_core.repository.base import Repository
+
+What = Criteria | ModelRecord | str | None
+Place = str | Path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """A question with the repositories that are asked; a record is its own answer."""
+
+    criteria: Criteria
+    catalogue: Catalogue
+    record: ModelRecord | None = None
+
+
+class ModelZoo:
+    """Everything that is installed or configured, or the explicit parts it is constructed with.
+
+    Safe to use from several threads; a context manager.
+
+    Args:
+        repositories: URLs, folders or Repository objects, and then no others. None: those of installed packages, ``zoo.toml`` and
+            ``ZOO_REPOSITORIES``.
+        cache: The cache folder; None: ``ZOO_HOME``, else the user's cache folder.
+        engines: The order in which engines are tried; None: that of ``zoo.toml``.
+        plugins: Objects with hooks, instead of the installed plugins.
+        config: The path of a ``zoo.toml``; None: the user's own and ``./zoo.toml``; False: neither file nor environment.
+        offline: Forbid the network; None: as ``ZOO_OFFLINE`` and ``zoo.toml`` say at each use.
+        refresh: Ask remote repositories for their index now, however young the known one is.
+
+    Raises:
+        CriteriaError: The configuration is malformed.
+    """
+
+    def __init__(
+        self,
+        repositories: Iterable[str | Path | Repository] | None = None,
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        engines: Sequence[str] | None = None,
+        plugins: Iterable[object] | None = None,
+        config: str | os.PathLike[str] | bool | None = None,
+        offline: bool | None = None,
+        refresh: bool = False,
+    ) -> None:
+        if isinstance(repositories, str | Path):
+            raise TypeError("repositories: expected a list of URLs, folders or Repository objects, not one of them")
+        self._given = None if repositories is None else list(repositories)
+        self._config: Config = load_config(config)
+        self._offline = offline
+        self._max_age_s = 0.0 if refresh else self._config.index_max_age
+        self._cache = Cache(Path(cache).expanduser().absolute() if cache is not None else home())
+        self._order = tuple(engines) if engines is not None else self._config.engines
+        self._plugins = None if plugins is None else list(plugins)
+
+    # What the zoo is made of, each part made when it is first needed.
+
+    @cached_property
+    def _installed(self) -> InstalledEntryPoints:
+        return InstalledEntryPoints.scan()
+
+    @cached_property
+    def _engines(self) -> Engines:
+        return Engines(self._installed, self._order)
+
+    @cached_property
+    def _hooks(self) -> Hooks:
+        return Hooks(self._installed, self._plugins)
+
+    @cached_property
+    def _opened(self) -> Opener:
+        transfer = Transfer(is_offline=lambda: is_offline(self._config, self._offline), authorise=self._authorised)
+        return opener(self._cache, transfer, self._max_age_s)
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        if self._given is not None:
+            places = given_places(self._given, self._opened, is_named=False)
+        else:
+            places = [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
+        return Catalogue(places, self._cache, self._engines.names)
+
+    def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        answer: Mapping[str, str] | None = self._hooks.first("zoo_authorise_request", url=url, headers=headers)
+        return answer if answer is not None else headers
+
+    @property
+    def repositories(self) -> list[Repository]:
+        """The repositories that can be opened, in their order."""
+        opened = []
+        for place in self._catalogue.places:
+            try:
+                opened.append(place.open())
+            except (RepositoryError, PluginError) as error:
+                warn(f"repository {place.source.name} could not be opened: {error}", ZooWarning, stacklevel=2)
+        return opened
+
+    def refresh(self) -> None:
+        """Forget what was read: packages, repositories and plugins are looked at again when they are next needed."""
+        for name in ("_installed", "_engines", "_hooks", "_opened", "_catalogue"):
+            self.__dict__.pop(name, None)
+
+    def __enter__(self) -> ModelZoo:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        return None
+
+    # The verbs.
+
+    def search(
+        self, what: What = None, /, *, text: str | None = None, model_urls: Sequence[Place] = (), **fields: Any
+    ) -> list[ModelRecord]:
+        """The artifacts that match; nothing is downloaded and no engine is imported.
+
+        Args:
+            what: Criteria, a record, or a MODEL as on the command line; keywords replace its fields.
+            text: Words that must occur in ids, names, descriptions or properties.
+            model_urls: Ask only these repositories.
+            **fields: Fields of `Criteria`.
+
+        Raises:
+            CriteriaError: The question is wrong.
+        """
+        accepted = self._explained(self._question(what, model_urls, fields)).accepted
+        words = (text or "").lower().split()
+        return [record for record in accepted if all(word in _searchable(record) for word in words)]
+
+    def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
+        """Which artifacts a load could take, and why each other one is refused, nearest miss first.
+
+        Args:
+            what: As for `search`.
+            model_urls: Ask only these repositories.
+            **fields: Fields of `Criteria`.
+        """
+        return self._explained(self._question(what, model_urls, fields), for_load=True)
+
+    def info(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> ModelInfo:
+        """What an artifact is, what a load of it costs, and what it would run.
+
+        Raises:
+            ModelNotFoundError: Nothing matches.
+            AmbiguousModelError: Different models match.
+        """
+        from zoo_core.description import describe
+
+        question = self._question(what, model_urls, fields)
+        record = self._chosen(question)
+        repository = self._repository(question, record)
+        usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
+        return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed)
+
+    def download(
+        self,
+        what: What = None,
+        /,
+        *,
+        model_urls: Sequence[Place] = (),
+        to: str | os.PathLike[str] | None = None,
+        progress: Progress | bool | None = None,
+        **fields: Any,
+    ) -> Path:
+        """One folder with all files of an artifact.
+
+        Args:
+            what: As for `search`.
+            model_urls: Ask only these repositories.
+            to: A folder for copies that may be edited; None: the folder in the cache, which must not be changed.
+            progress: Called with (done bytes, total bytes, name); None: a bar on a terminal; False: nothing.
+            **fields: Fields of `Criteria`.
+
+        Raises:
+            ModelNotFoundError, AmbiguousModelError: As for `info`.
+            IntegrityError: A file is not what its document promises.
+            RepositoryError: A file cannot be had.
+            CacheError: The cache, or ``to``, cannot be written.
+        """
+        question = self._question(what, model_urls, fields)
+        record = self._chosen(question)
+        folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
+        if to is not None:
+            folder = copy_folder(folder, Path(to))
+        self._hooks.observe("zoo_downloaded", record=record, path=folder)
+        return folder
+
+    def load_model(
+        self,
+        what: What = None,
+        /,
+        *,
+        model_path: str | os.PathLike[str] | bytes | BinaryIO | None = None,
+        model_urls: Sequence[Place] = (),
+        **keywords: Any,
+    ) -> Model:
+        """Find, download, verify and load a model.
+
+        Args:
+            what: As for `search`.
+            model_path: A parameter file or a folder with one, its content, or a binary stream; instead of ``what``.
+            model_urls: Ask only these repositories.
+            **keywords: Fields of `Criteria`, and how to load: ``block`` (an existing block to fill), ``block_factory`` and
+                ``translator`` (an object or a registered name), ``arguments``, ``options``, ``device`` (``cpu``, ``gpu``,
+                ``gpu:1``), ``dtype`` (``float32``, ``float16``, ``bfloat16``), ``strict``, ``trust_programs``, ``trust_code``,
+                ``progress``.
+
+        Returns:
+            A model whose block is in evaluation mode, with parameters mapped from the file where the engine allows it.
+
+        Raises:
+            ModelNotFoundError: Nothing matches; the message has the nearest misses with their reasons.
+            AmbiguousModelError: Different models match.
+            PackageNotInstalledError: An engine or another package is missing; the message ends in the ``pip install`` line.
+            UntrustedCodeError: Loading would run a program or code that is not trusted.
+            ParameterError: The parameters do not fit the block.
+        """
+        from zoo_core.loader import How, material_of_path
+
+        how = How(**{item.name: keywords.pop(item.name) for item in dataclasses.fields(How) if item.name in keywords})
+        if model_path is None:
+            return self._load_artifact(self._question(what, model_urls, keywords), how)
+        check_names(keywords)
+        if what is not None or model_urls or set(keywords) - {"engine"}:
+            raise CriteriaError("model_path= names one file; only engine= can be given with it")
+        return self._load_material(material_of_path(_source(model_path)), keywords.get("engine"), how)
+
+    def plugins(self) -> list[PluginRecord]:
+        """Every registered name with its state; each plugin is imported, guarded, to tell."""
+        return plugin_records(self._installed, self._hooks)
+
+    def block_factory(self, name: str, *, engine: str | None = None, **fields: Any) -> BlockFactory:
+        """A factory by its registered name, with or without the engine's prefix.
+
+        Raises:
+            PluginError: Nobody registers the name.
+            AmbiguousPluginError: Several distributions or several engines do.
+            InputError: A field is unknown or has a wrong type.
+        """
+        return build(factory_class(name, self._installed, engine=engine), fields, what=f"factory {name!r}")
+
+    def open_repository(self, url: Place) -> Repository:
+        """A repository by its URL or folder.
+
+        Raises:
+            RepositoryError: There is none, or it has an unknown kind.
+        """
+        return named_places([url], (), self._opened)[0].open()
+
+    def loaders(self, criteria: Criteria | None = None) -> list[ModelLoader]:
+        """A loader for each model that matches."""
+        from zoo_core.loader import ModelLoader
+
+        mrls = dict.fromkeys(record.mrl for record in self.search(criteria))
+        return [ModelLoader(mrl, self) for mrl in mrls]
+
+    def loader(self, group_id: str, artifact_id: str) -> ModelLoader:
+        """The loader of one model.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+        """
+        from zoo_core.loader import ModelLoader
+
+        criteria = Criteria(group_id=group_id, artifact_id=artifact_id)
+        return ModelLoader(self._chosen(_Question(criteria, self._catalogue)).mrl, self)
+
+    def messages(self, model_urls: Sequence[Place] = ()) -> list[str]:
+        """What could not be read, and why: repositories, documents, plugins with hooks."""
+        return [*self._restricted(model_urls).messages, *self._hooks.errors.values()]
+
+    def cli_commands(self) -> list[click.Command]:
+        """The verbs that plugins add to the command ``zoo``."""
+        return self._hooks.all("zoo_cli_commands")
+
+    # From a question to an answer.
+
+    def _question(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        match what:
+            case None:
+                return _Question(Criteria(**fields), catalogue)
+            case Criteria():
+                return _Question(what.replace(**fields), catalogue)
+            case ModelRecord():
+                if set(fields) - {"engine"}:
+                    raise CriteriaError("a record is one artifact already; only engine= can be given with it")
+                return _Question(Criteria(**fields), self._with_repository(catalogue, what), what)
+            case str():
+                return self._named(what, catalogue, fields)
+        raise TypeError(f"expected Criteria, a ModelRecord or text, not {type(what).__name__}")
+
+    def _named(self, text: str, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        if reference.as_path(text) is not None:
+            raise CriteriaError(f"{text!r} is a path: give it as model_path={text!r}")
+        found = reference.parse(text, catalogue.has_group)
+        if found.repository is not None:
+            catalogue = self._restricted([found.repository])
+        return _Question(Criteria(**{**found.fields, **fields}), catalogue)
+
+    def _restricted(self, model_urls: Sequence[Place]) -> Catalogue:
+        if isinstance(model_urls, str | Path):
+            model_urls = [model_urls]
+        if not model_urls:
+            return self._catalogue
+        return Catalogue(named_places(model_urls, self._catalogue.places, self._opened), self._cache, self._engines.names)
+
+    def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
+        """A record may come from a repository that only the call which found it named."""
+        if any(place.source.repository == record.repository for place in catalogue.places):
+            return catalogue
+        return self._restricted([record.repository])
+
+    def _explained(self, question: _Question, *, for_load: bool = False) -> Explanation:
+        catalogue, criteria = question.catalogue, question.criteria
+        here = Surroundings(
+            engines=tuple(name for name in self._engines.names if name not in self._engines.incompatible()),
+            broken_engines=self._engines.incompatible(),
+            for_load=for_load,
+            veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
+        )
+        explanation = select(criteria, catalogue.records, here)
+        accepted = [catalogue.completed(record) for record in explanation.accepted]
+        ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=accepted)
+        return Explanation(
+            accepted=accepted if ordered is None else list(ordered),
+            refused=explanation.refused,
+            messages=[*catalogue.messages, *self._hooks.errors.values()],
+        )
+
+    def _chosen(self, question: _Question, *, for_load: bool = False) -> ModelRecord:
+        """The one artifact that answers.
+
+        Raises:
+            ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
+        """
+        if question.record is not None and not for_load:
+            return question.record
+        explanation = self._explained(question, for_load=for_load) if question.record is None else self._alone(question)
+        for message in explanation.messages if explanation.accepted else ():
+            warn(message, ZooWarning, stacklevel=2)
+        if explanation.accepted:
+            return choose(explanation.accepted)
+        raise _nothing(question.criteria, explanation)
+
+    def _alone(self, question: _Question) -> Explanation:
+        """A record that was given, seen as a load sees it."""
+        record = question.record
+        here = Surroundings(engines=self._engines.names, for_load=True)
+        named = dataclasses.replace(record, source=dataclasses.replace(record.source, is_named=True)) if record else None
+        return (
+            select(Criteria(engine=question.criteria.engine, type=named.mrl.type), [named], here)
+            if named
+            else Explanation(accepted=[], refused=[])
+        )
+
+    def _repository(self, question: _Question, record: ModelRecord) -> Repository:
+        found = question.catalogue.repository_of(record)
+        if found is None:
+            raise RepositoryError(f"repository {record.repository} of {record.reference} cannot be opened", record.repository)
+        return found
+
+    # From an answer to a model.
+
+    def _load_artifact(self, question: _Question, how: Any) -> Model:
+        from zoo_core.loader import material_of
+
+        record = self._chosen(question, for_load=True)
+        repository = self._repository(question, record)
+        engine = self._engine(usable_engines(record, question.criteria.engine, self._engines.names, self._order))
+        files = self._cache.files(record, repository, progress=reporter(how.progress))
+        folder = self._cache.assembled(record, files)
+        return self._loaded(material_of(record, files, folder), engine, how)
+
+    def _load_material(self, material: Material, asked: str | None, how: Any) -> Model:
+        from zoo_core.loader import engines_of_file
+
+        return self._loaded(material, self._engine(engines_of_file(material, asked, self._engines)), how)
+
+    def _loaded(self, material: Material, engine: Engine, how: Any) -> Model:
+        from zoo_core.loader import load
+
+        return load(material, engine, how, self._installed, self._hooks)
+
+    def _engine(self, names: Iterable[str]) -> Engine:
+        """The first engine that can be imported; the others leave a warning.
+
+        Raises:
+            PluginError: None can.
+        """
+        errors: list[PluginError] = []
+        for name in names:
+            try:
+                engine = self._engines.get(name)
+            except PluginError as error:
+                errors.append(error)
+                continue
+            for error in errors:
+                if not isinstance(error, EngineNotInstalledError):
+                    warn(f"{error}; using {engine.name}", ZooWarning, stacklevel=2)
+            return engine
+        raise errors[0] if errors else PluginError("no engine is installed: pip install zoo-pytorch")
+
+
+def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | bytes:
+    if isinstance(model_path, bytes):
+        return model_path
+    if isinstance(model_path, str | os.PathLike):
+        return Path(model_path).expanduser()
+    return model_path.read()
+
+
+def _searchable(record: ModelRecord) -> str:
+    properties = (f"{key}={value}" for key, value in record.properties.items())
+    parts = (record.group_id, record.artifact_id, record.name, record.metadata.name, record.description, record.application)
+    return " ".join([*parts, *properties]).lower()
+
+
+def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
+    """The error for a question that nothing answers."""
+    nearest = explanation.refused
+    reasons = (
+        "\n".join(f"  {line}" for line in explanation.reasons()) or "  no repository holds any model: pip install zoo-pytorch"
+    )
+    asked = printable(repr(criteria).removeprefix("Criteria"))
+    if nearest and all(
+        refusal.field in ("engine", "requires") and not _is_mismatch(refusal, criteria) for refusal in _last_stage(nearest)
+    ):
+        return _missing_package(_last_stage(nearest), asked, reasons, criteria)
+    return ModelNotFoundError(f"no model matches {asked}. The nearest:\n{reasons}", explanation)
+
+
+def _last_stage(refused: Sequence[Refusal]) -> list[Refusal]:
+    return [refusal for refusal in refused if refusal.rank[0] == refused[0].rank[0]]
+
+
+def _is_mismatch(refusal: Refusal, criteria: Criteria) -> bool:
+    """Whether the artifact does not run in the engine asked for, so that no installation would help."""
+    engines = [engine.lower() for engine in refusal.record.engines]
+    return (
+        refusal.field == "engine" and criteria.engine is not None and bool(engines) and criteria.engine.lower() not in engines
+    )
+
+
+def _missing_package(refused: Sequence[Refusal], asked: str, reasons: str, criteria: Criteria) -> PackageNotInstalledError:
+    engines = [refusal for refusal in refused if refusal.field == "engine"]
+    if engines:
+        packages = sorted(
+            {engine_package(engine) for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
+        )
+        line = " or ".join(install_line([package]) for package in packages)
+        return EngineNotInstalledError(f"no engine for {asked} is installed:\n{reasons}\n{line}", packages)
+    packages = sorted({package for refusal in refused for package in refusal.record.missing})
+    return PackageNotInstalledError(f"packages for {asked} are missing:\n{reasons}\n{install_line(packages)}", packages)
