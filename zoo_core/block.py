@@ -150,7 +150,8 @@ def factory_class(
     entry = installed.find(
         BLOCK_FACTORIES, f"{distribution}{separator}{plain}", owners=(carrier, provider.distribution if provider else None)
     )
-    return checked_class(entry, BlockFactory)
+    found: type[BlockFactory] = checked_class(entry, BlockFactory)
+    return found
 
 
 def _only_engine(name: str, installed: InstalledEntryPoints) -> tuple[str, str]:

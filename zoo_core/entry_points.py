@@ -10,6 +10,7 @@ import importlib_metadata
 
 from zoo_core.__about__ import __version__
 from zoo_core.errors import AmbiguousPluginError, PluginError
+from zoo_core.requirements import core_metadata
 from zoo_core.wording import did_you_mean, listing
 
 ENGINES = "zoo_core.engines"
@@ -141,15 +142,16 @@ class InstalledEntryPoints:
         return claims[0] if len(claims) == 1 else None
 
 
-def _entries(distribution: importlib_metadata.Distribution) -> Iterable[EntryPoint]:
+def _entries(distribution: Any) -> Iterable[EntryPoint]:
     text = distribution.read_text("entry_points.txt")
     # Parsing metadata is what a scan costs; most distributions have nothing for us.
     if not text or "zoo_core." not in text:
         return
     try:
         entries = [entry for entry in distribution.entry_points if entry.group in GROUPS]
-        name, version = str(distribution.metadata["Name"]), distribution.version
-        requirement = _core_requirement(distribution.requires or [])
+        metadata = core_metadata(distribution)
+        (name,), (version,) = metadata["Name"], metadata["Version"]
+        requirement = _core_requirement(metadata.get("Requires-Dist", []))
     except (KeyError, ValueError, AttributeError, TypeError):
         # A distribution whose own metadata is damaged has no name to report it by; it offers nothing.
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class How:
     dtype: str | None = None
     strict: bool = True
     trust_programs: bool = False
-    trust_code: tuple[str, ...] = ()
+    trust_code: str | Sequence[str] = ()
     progress: Progress | bool | None = None
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls) if field.init) if dataclasses.is_dataclass(cls) else ()
 
 
-def checked_class(entry: EntryPoint, base: type[Thing]) -> type[Thing]:
+def checked_class(entry: EntryPoint, base: type) -> Any:
     """What an entry point stands for, if it keeps the contract of its group.
 
     Raises:
@@ -41,8 +41,9 @@ def checked_class(entry: EntryPoint, base: type[Thing]) -> type[Thing]:
     found = entry.load()
     if not isinstance(found, type) or not issubclass(found, base):
         raise PluginError(f"{entry.described} is {found!r}; expected a subclass of zoo_core.{base.__name__}")
-    if getattr(found, "__abstractmethods__", None):
-        raise PluginError(f"{entry.described}: {found.__name__} lacks {listing(found.__abstractmethods__)}")
+    abstract = getattr(found, "__abstractmethods__", None)
+    if abstract:
+        raise PluginError(f"{entry.described}: {found.__name__} lacks {listing(abstract)}")
     params = getattr(found, "__dataclass_params__", None)
     if params is None or "__dataclass_params__" not in vars(found) or not params.frozen:
         raise PluginError(

@@ -7,7 +7,8 @@ first that it does not pass; so the later the stage, the nearer the miss.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
@@ -42,7 +43,7 @@ class Refusal:
     asked: str
     found: str
     hint: str
-    rank: tuple[float, ...] = field(default=(0.0,), repr=False, compare=False)
+    rank: tuple[float, ...] = dataclasses.field(default=(0.0,), repr=False, compare=False)
 
     def __str__(self) -> str:
         return printable(self.hint)
@@ -60,7 +61,7 @@ class Explanation:
 
     accepted: list[ModelRecord]
     refused: list[Refusal]
-    messages: list[str] = field(default_factory=list)
+    messages: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{record.reference}  accepted" for record in self.accepted]
@@ -86,7 +87,7 @@ class Surroundings:
     """
 
     engines: tuple[str, ...] = ()
-    broken_engines: Mapping[str, str] = field(default_factory=dict)
+    broken_engines: Mapping[str, str] = dataclasses.field(default_factory=dict)
     for_load: bool = False
     veto: Callable[[ModelRecord], str | None] = lambda _: None
 
@@ -111,7 +112,8 @@ def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surrounding
     refused: list[Refusal] = []
     left = [record for record in records if record.mrl.type == criteria.type]
     for number, stage in enumerate(_stages(criteria, left, here)):
-        passed, failed = [], []
+        passed: list[ModelRecord] = []
+        failed: list[ModelRecord] = []
         for record in left:
             (passed if stage.accepts(record) else failed).append(record)
         refused += [_refusal(stage, number, record, left) for record in failed]

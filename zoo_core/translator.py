@@ -112,4 +112,5 @@ def translator_class(name: str, installed: InstalledEntryPoints, *, carrier: str
         PluginError: Nobody registers the name, or the class breaks the contract.
         AmbiguousPluginError: Several distributions claim it.
     """
-    return checked_class(installed.find(TRANSLATORS, name, owners=(carrier,)), Translator)
+    found: type[Translator] = checked_class(installed.find(TRANSLATORS, name, owners=(carrier,)), Translator)
+    return found

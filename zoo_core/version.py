@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from zoo_core.errors import CriteriaError
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 _SNAPSHOT = "-SNAPSHOT"
 _PEP440_OPERATOR = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)")
@@ -135,6 +137,8 @@ def parse_range(text: str) -> VersionRange:
     if stripped.startswith(("[", "(")):
         return VersionRange(text=text, intervals=_maven(stripped))
     if _PEP440_OPERATOR.match(stripped):
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
         try:
             return VersionRange(text=text, specifier=SpecifierSet(stripped))
         except InvalidSpecifier as error:

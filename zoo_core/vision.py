@@ -126,7 +126,7 @@ class ImageClassification(Translator):
         size = (self.width, self.height)
         if self.resize is not True:
             short, long = sorted(picture.size)
-            other = max(1, int(self.resize * long / short))
+            other = round(self.resize * long / short)
             size = (self.resize, other) if picture.width <= picture.height else (other, self.resize)
         return picture if picture.size == size else picture.resize(size, Resampling[self.interpolation.upper()])
 
@@ -141,7 +141,7 @@ class ImageClassification(Translator):
             raise InputError(
                 f"the picture has {picture.width} x {picture.height} pixels; {self.width} x {self.height} cannot be cut out of it"
             )
-        left, top = round((picture.width - self.width) / 2), round((picture.height - self.height) / 2)
+        left, top = (picture.width - self.width) // 2, (picture.height - self.height) // 2
         return picture.crop((left, top, left + self.width, top + self.height))
 
 

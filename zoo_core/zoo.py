@@ -443,18 +443,18 @@ class ModelZoo:
         Raises:
             PluginError: None can.
         """
-        errors: list[PluginError] = []
+        unusable: list[PluginError] = []
         for name in names:
             try:
                 engine = self._engines.get(name)
             except PluginError as error:
-                errors.append(error)
+                unusable.append(error)
                 continue
-            for error in errors:
-                if not isinstance(error, EngineNotInstalledError):
-                    warn(f"{error}; using {engine.name}", ZooWarning, stacklevel=2)
+            for reason in unusable:
+                if not isinstance(reason, EngineNotInstalledError):
+                    warn(f"{reason}; using {engine.name}", ZooWarning, stacklevel=2)
             return engine
-        raise errors[0] if errors else PluginError("no engine is installed: pip install zoo-pytorch")
+        raise unusable[0] if unusable else PluginError("no engine is installed: pip install zoo-pytorch")
 
 
 def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | bytes:

@@ -200,8 +200,9 @@ def test_the_folder_inside_a_pth_may_have_any_name() -> None:
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_the_state_dict_in_a_checkpoint_is_taken_and_the_rest_left(key: str) -> None:
-    inner = make.state_dict({"w": make.tensor()})
-    assert list(read_parameters(make.pth(make.state_dict({"epoch": make.integer(3), key: inner})))) == ["w"]
+    size = make.name("torch", "Size") + make.integers([3, 224]) + b"\x85R"
+    checkpoint = {"epoch": make.integer(3), "input": size, key: make.state_dict({"w": make.tensor()})}
+    assert list(read_parameters(make.pth(make.state_dict(checkpoint)))) == ["w"]
 
 
 def test_a_file_of_python_2_with_byte_texts_and_pairs_is_read() -> None:

@@ -15,7 +15,7 @@ from zoo_core.cli.select import select_options, selection, zoo_of
 @select_options
 @click.option("--to", metavar="DIR", help="Make copies here that may be edited.")
 @click.pass_obj
-def command(output: Output, model: str | None, to: str | None, **options: Any) -> None:
+def command(output: Output, /, model: str | None, to: str | None, **options: Any) -> None:
     """Fetch and verify a model's files and print their folder."""
     asked = selection(model, options)
     path = zoo_of(output).download(asked.model, model_urls=asked.repositories, to=to, progress=output.progress, **asked.fields)

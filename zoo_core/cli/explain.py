@@ -15,7 +15,7 @@ from zoo_core.wording import printable
 @click.argument("model", required=False)
 @select_options
 @click.pass_obj
-def command(output: Output, model: str | None, **options: Any) -> None:
+def command(output: Output, /, model: str | None, **options: Any) -> None:
     """Say which models a load could take, and why each other one is refused, nearest miss first."""
     asked = selection(model, options)
     found = zoo_of(output).explain(asked.model, model_urls=asked.repositories, **asked.fields)

@@ -18,7 +18,7 @@ from zoo_core.wording import bytes_text, printable
 @click.argument("model", required=False)
 @select_options
 @click.pass_obj
-def command(output: Output, model: str | None, **options: Any) -> None:
+def command(output: Output, /, model: str | None, **options: Any) -> None:
     """Show what a model is, what a load of it costs and what it would run; nothing is downloaded."""
     asked = selection(model, options)
     found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)

@@ -82,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", ZooWarning)
-            warnings.showwarning = output.show_warning
+            warnings.showwarning = output.show_warning  # type: ignore[assignment]  # it takes the rest as *_
             command.main(given, prog_name="zoo", standalone_mode=False, obj=output)
             sys.stdout.flush()
         return 0

@@ -37,7 +37,7 @@ _BAR = 20
 @click.option("--trust-code", metavar="SHA256|ADDRESS", multiple=True, help="Allow carried code; repeatable.")
 @click.option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Print the N best classes.")
 @click.pass_obj
-def command(output: Output, arguments: tuple[str, ...], top: int, **options: Any) -> None:
+def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: Any) -> None:
     """Load a model and run it on inputs: pictures, or .npy and .npz where the model has no translator.
 
     With --artifact every argument is an INPUT.

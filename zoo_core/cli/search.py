@@ -22,7 +22,7 @@ SORTABLE = ("application", "artifact", "group", "name", "size", "version")
 @click.option("--sort", metavar="FIELD", help=f"One of {', '.join(SORTABLE)}, or a property.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Print at most N.")
 @click.pass_obj
-def command(output: Output, query: str | None, sort: str | None, limit: int | None, **options: Any) -> None:
+def command(output: Output, /, query: str | None, sort: str | None, limit: int | None, **options: Any) -> None:
     """List the models that match; QUERY: words in ids, names, descriptions and properties."""
     asked, zoo = selection(None, options), zoo_of(output)
     records = zoo.search(text=query, model_urls=asked.repositories, **asked.fields)

@@ -72,7 +72,7 @@ class Archive:
     def _content(self, info: zipfile.ZipInfo) -> int:
         # The local header repeats the name and has other extra fields (torch aligns with them) than the directory.
         at, end = info.header_offset, info.header_offset + LOCAL_HEADER.size
-        header = bytes(self._source.data[at:end]) if 0 <= at and end <= len(self._source.data) else b""
+        header = bytes(self._source.data[at:end]) if at >= 0 and end <= len(self._source.data) else b""
         if not header.startswith(MAGIC):
             raise self._source.malformed(f"entry {info.filename!r} does not lie where the directory says")
         name, extra = LOCAL_HEADER.unpack(header)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
@@ -110,4 +109,6 @@ class FolderRepository(Repository):
 
 def url_path(url: str) -> Path:
     """The path of a ``file://`` address."""
-    return Path(url2pathname(unquote(urlsplit(url).path)) if os.name == "nt" else unquote(urlsplit(url).path))
+    path = unquote(urlsplit(url).path)
+    # file:///C:/folder names C:/folder, without the slash that a path elsewhere begins with.
+    return Path(path.lstrip("/") if os.name == "nt" else path)

@@ -19,13 +19,12 @@ DTYPES = (*FLOATS, "int8", "uint8", "int32", "int64", "bool")
 def shared(array: npt.NDArray[np.generic], dtype: str) -> Any:
     """An MXNet array on the CPU, over the same memory where dtype and layout allow it.
 
-    Whoever writes to it writes to that memory, and MXNet writes even where NumPy says read-only.
+    Whoever writes to it writes to that memory, so the given array is marked as read-only, which MXNet does not heed.
     """
     converted = np.ascontiguousarray(array, dtype)
     if dtype == "int8":
         return _copied(converted)
-    # `from_numpy` marks what it is given as read-only; a view, so that the caller's array stays as it is.
-    return mx.nd.from_numpy(converted.view())
+    return mx.nd.from_numpy(converted)
 
 
 def _copied(array: npt.NDArray[np.generic]) -> Any:

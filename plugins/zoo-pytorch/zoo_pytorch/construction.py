@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 
 class _Building(threading.local):
@@ -32,7 +32,7 @@ _building = _Building()
 
 def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
     stand_ins = _building.stand_ins
-    if stand_ins is None or parameter.is_meta or isinstance(parameter, UninitializedTensorMixin):
+    if stand_ins is None or parameter.is_meta or is_lazy(parameter):
         return None
     if id(parameter) not in stand_ins:
         # One that is registered twice is tied: both names get one stand-in.
@@ -43,7 +43,7 @@ def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Para
 
 # Once and for all threads, since the registry of hooks must not change while another thread walks it; a thread that builds
 # nothing pays one attribute look-up a parameter.
-register_module_parameter_registration_hook(_to_meta)
+register_module_parameter_registration_hook(_to_meta)  # type: ignore[arg-type]  # it may return a parameter, says its docstring
 
 
 @contextmanager

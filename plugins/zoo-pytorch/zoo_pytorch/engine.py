@@ -47,7 +47,8 @@ class PyTorchEngine(Engine):
 
     def build(self, factory: BlockFactory, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
         """Let a factory build its network with the parameters on the meta device, where they take no memory."""
-        return build_on_meta(lambda: factory.new_block(model, model_path, arguments))
+        network: nn.Module = build_on_meta(lambda: factory.new_block(model, model_path, arguments))
+        return network
 
     def load_parameters(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from zoo_core import LoadReport, ParameterError, ParameterFile, read_parameters
 from zoo_pytorch.construction import left_on_meta
@@ -117,7 +118,7 @@ def _share_tied(tensors: dict[str, Tensor], own: Mapping[str, Any], aliases: Map
 
 def _fits(own: Any, tensor: Tensor) -> bool:
     """Whether a tensor can stand for a block's own: the same shape, and a number of the same kind."""
-    if not isinstance(own, Tensor) or isinstance(own, nn.parameter.UninitializedTensorMixin):
+    if not isinstance(own, Tensor) or is_lazy(own):
         return True
     return own.shape == tensor.shape and own.is_floating_point() == tensor.is_floating_point()
 

@@ -153,6 +153,25 @@ def test_same_convolution_pads_as_tensorflow_does(size: int, kernel: int, stride
     np.testing.assert_allclose(y[0, 0], (windows * weight[0, 0]).sum((2, 3)), rtol=1e-5, atol=1e-6)
 
 
+def test_gradients_pass_through_a_same_convolution() -> None:
+    from zoo_mxnet.layers import SameConvolution
+
+    mx = framework.mx
+    block = SameConvolution(1, 1, 3, stride=2)
+    block.initialize(mx.init.One(), force_reinit=True)
+    block.weight.set_data(mx.nd.arange(9).reshape((1, 1, 3, 3)))
+    x = mx.nd.arange(16).reshape((1, 1, 4, 4))
+    x.attach_grad()
+    with mx.autograd.record():
+        loss = block(x).sum()
+    loss.backward()
+
+    # Of 4 rows, the windows cover 0 to 2 and 2 to 4, the last of which is padding: row 2 meets the kernel's rows 2 and 0.
+    meets = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(x.grad.asnumpy()[0, 0], meets @ np.arange(9).reshape(3, 3) @ meets.T)
+    np.testing.assert_array_equal(block.weight.grad().asnumpy()[0, 0], meets.T @ np.arange(16).reshape(4, 4) @ meets)
+
+
 def test_parameters_have_the_names_of_torchvisions_resnet() -> None:
     names = list(factories.ResNetV1(layers=50).network()._collect_params_with_prefix())
 

@@ -337,6 +337,7 @@ def test_parameters_filled_from_one_stored_tensor_are_trained_apart(engine: Any,
 
     engine.load_parameters(block, path)
     block[0].weight.data()[:] = 7
+    mx.nd.waitall()
 
     np.testing.assert_array_equal(block[1].weight.data().asnumpy(), np.eye(3))
 

@@ -28,4 +28,7 @@ class MLPNetwork(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the last layer, without an activation."""
-        return super().forward(x.flatten(1))  # type: ignore[no-any-return]  # Sequential's forward is untyped
+        x = x.flatten(1)
+        for layer in self:
+            x = layer(x)
+        return x
