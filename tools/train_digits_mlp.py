@@ -42,7 +42,9 @@ def main() -> None:
     with torch.inference_mode():
         accuracy = float((net(torch.from_numpy(test_x)).argmax(1).numpy() == test_y).mean())
     print(f"accuracy on {len(test_y)} pictures held out: {accuracy:.4f}")
-    model = zoo.Model(net, factory=factory, engine="PyTorch", name="digits_mlp", translator="image_classification", arguments=TRANSLATOR)
+    model = zoo.Model(
+        net, factory=factory, engine="PyTorch", name="digits_mlp", translator="image_classification", arguments=TRANSLATOR
+    )
     for engine in ("pytorch", "mxnet"):
         folder = ROOT / f"plugins/zoo-{engine}/zoo_{engine}/catalogue/model/cv/image_classification/zoo/{engine}/digits_mlp"
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from zoo_core.frozen import FrozenDict
 
@@ -14,8 +15,7 @@ PARAMETER_KEYS = ("parameters", "model")
 CODE_KEY = "code"
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class MRL:
+class MRL(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A model resource locator: where a document lies below the root of a repository.
 
     Attributes:
@@ -49,8 +49,7 @@ class MRL:
         return cls(type=kind, application="/".join(application), group_id=group_id, artifact_id=artifact_id)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArtifactFile:
+class ArtifactFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of an artifact, as its document describes it.
 
     Attributes:
@@ -82,8 +81,7 @@ class ArtifactFile:
         return {"key": self.key, "name": self.name, "uri": self.uri, "size": self.size, "sha256": self.sha256}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Artifact:
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """One version of one model.
 
     Attributes:
@@ -99,9 +97,9 @@ class Artifact:
 
     version: str | None = None
     name: str = ""
-    properties: FrozenDict[str] = field(default_factory=FrozenDict)
-    arguments: FrozenDict[Any] = field(default_factory=FrozenDict)
-    options: FrozenDict[str] = field(default_factory=FrozenDict)
+    properties: FrozenDict[str] = msgspec.field(default_factory=FrozenDict)
+    arguments: FrozenDict[Any] = msgspec.field(default_factory=FrozenDict)
+    options: FrozenDict[str] = msgspec.field(default_factory=FrozenDict)
     engines: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     files: tuple[ArtifactFile, ...] = ()
@@ -118,8 +116,7 @@ class Artifact:
         return next((by_key[key] for key in keys if key in by_key), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class License:
+class License(msgspec.Struct, frozen=True, kw_only=True):
     """A licence as a document names it."""
 
     id: str

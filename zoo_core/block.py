@@ -172,5 +172,6 @@ def factory_of(block: Any) -> BlockFactory:
     if isinstance(factory, BlockFactory):
         return factory
     raise InputError(
-        f"{type(block).__name__} does not know its factory: set its attribute `zoo_factory`, or give one: Model(block, factory=...)"
+        f"{type(block).__name__} does not know its factory: set its attribute `zoo_factory`, or give one: "
+        "Model(block, factory=...)"
     )

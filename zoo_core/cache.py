@@ -21,11 +21,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 from warnings import warn
+
+import msgspec
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.atomic import atomic_file, umask
@@ -43,8 +44,7 @@ _SLACK = 1 << 20
 Progress = Callable[[int, int | None, str], object]
 
 
-@dataclass(frozen=True)
-class Digests:
+class Digests(msgspec.Struct, frozen=True):
     """What was found of a file's bytes."""
 
     sha256: str

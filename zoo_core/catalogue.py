@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
@@ -24,8 +25,7 @@ from zoo_core.wording import did_you_mean, listing, printable
 Opener = Callable[[str], Repository]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A repository in its order, or what kept it from being opened."""
 
     source: Source
@@ -77,7 +77,7 @@ def named_places(names: Iterable[str | Path | Repository], known: Sequence[Place
     places: list[Place] = []
     for name in names:
         same = [place for place in known if isinstance(name, str) and name in (place.source.name, place.source.repository)]
-        places += [Place(dataclasses.replace(place.source, is_named=True), place.open) for place in same]
+        places += [Place(msgspec.structs.replace(place.source, is_named=True), place.open) for place in same]
         if not same:
             _check_exists(name, known)
             places.append(_given(name, opened, is_named=True))
@@ -118,7 +118,8 @@ def _of_entry(entry: EntryPoint, opened: Opener) -> Iterator[Place]:
     def source(url: str) -> Source:
         return Source(repository=url, name=entry.name, distribution=entry.distribution, is_configured=True)
 
-    if ":" not in entry.value and entry.is_compatible:
+    if ":" not in entry.value:
+        # A folder of documents: nothing of it is imported, whatever core its package was made for.
         url = f"package://{entry.value}"
         yield Place(source(url), lambda: opened(url))
         return
@@ -140,7 +141,7 @@ def _raiser(error: ZooError) -> Callable[[], Repository]:
     return fail
 
 
-@dataclass
+@dataclasses.dataclass
 class Catalogue:
     """What a list of repositories holds; read once, when first asked.
 
@@ -152,8 +153,8 @@ class Catalogue:
     places: Sequence[Place]
     cache: Cache
     engines: Sequence[str] = ()
-    _repositories: dict[str, Repository] = field(default_factory=dict)
-    _missing: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    _repositories: dict[str, Repository] = dataclasses.field(default_factory=dict)
+    _missing: dict[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def _read(self) -> tuple[list[ModelRecord], list[str]]:
@@ -190,7 +191,7 @@ class Catalogue:
 
     def completed(self, record: ModelRecord) -> ModelRecord:
         """A record with what this machine says of it: whether its files are here, and which packages are missing."""
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             record, cached=self.cache.has(record, self.repository_of(record)), missing=self._missing_of(record)
         )
 
@@ -199,7 +200,7 @@ class Catalogue:
             for position, artifact in enumerate(metadata.artifacts):
                 record = ModelRecord(metadata=metadata, artifact=artifact, position=position, source=source)
                 yield (
-                    dataclasses.replace(record, missing=self._missing_of(record))
+                    msgspec.structs.replace(record, missing=self._missing_of(record))
                     if artifact.requires or artifact.engines
                     else record
                 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -54,8 +52,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mirror: tuple[_MirrorSettings, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfiguredRepository:
+class ConfiguredRepository(msgspec.Struct, frozen=True, kw_only=True):
     """A repository that a file or the environment names.
 
     Attributes:
@@ -69,8 +66,7 @@ class ConfiguredRepository:
     is_trusted: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings.
 
     Attributes:
@@ -83,7 +79,7 @@ class Config:
     offline: bool = False
     index_max_age: float = DAY_S
     repositories: tuple[ConfiguredRepository, ...] = ()
-    files: tuple[Path, ...] = field(default=())
+    files: tuple[Path, ...] = ()
 
 
 def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
@@ -102,7 +98,7 @@ def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
         config = _merged(config, file, _read(file, is_trusted=is_trusted), is_trusted=is_trusted)
     urls = os.environ.get("ZOO_REPOSITORIES", "").split()
     added = tuple(ConfiguredRepository(url=url) for url in urls)
-    return Config(**{**vars(config), "repositories": (*config.repositories, *added)})
+    return msgspec.structs.replace(config, repositories=(*config.repositories, *added))
 
 
 def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
@@ -122,6 +118,9 @@ def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
 
 
 def _read(file: Path, *, is_trusted: bool) -> _File:
+    # A search in installed packages, the common case, reads no such file.
+    import tomllib
+
     try:
         content = tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -160,7 +159,8 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         )
         for item in read.repository
     )
-    return Config(
+    return msgspec.structs.replace(
+        config,
         engines=read.engines or config.engines,
         offline=config.offline if read.offline is None else read.offline,
         index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,

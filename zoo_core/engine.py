@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+import msgspec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadReport:
+class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a load that was not strict left out.
 
     Attributes:
@@ -114,4 +114,5 @@ class Engine(ABC):
         """
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
-        """Make a loaded block ready to predict (evaluation mode, compilation), following `options`."""
+        """Make a loaded block ready to predict (evaluation mode, compilation), following `options`; by default it is ready."""
+        return

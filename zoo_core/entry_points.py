@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import importlib_metadata
+import msgspec
 
 from zoo_core.__about__ import __version__
 from zoo_core.errors import AmbiguousPluginError, PluginError
@@ -26,14 +26,13 @@ def normalised(distribution: str) -> str:
     return "-".join(part for part in distribution.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EntryPoint:
+class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One installed name.
 
     Attributes:
         distribution: The name of the distribution that claims it.
         version: The distribution's version.
-        core_requirement: What the distribution asks of ``zoo-core`` (``>=0.1,<0.2``); "" where it asks nothing.
+        requires: What the distribution asks of packages whose names begin with ``zoo``, as PEP 508 requirements.
     """
 
     group: str
@@ -41,13 +40,27 @@ class EntryPoint:
     value: str
     distribution: str
     version: str
-    core_requirement: str = ""
-    source: importlib_metadata.EntryPoint | None = field(default=None, compare=False, repr=False)
+    requires: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:
         """The name that chooses exactly this one: ``distribution:name``."""
         return f"{self.distribution}:{self.name}"
+
+    @property
+    def core_requirement(self) -> str:
+        """What its distribution asks of ``zoo-core`` (``>=0.1,<0.2``); "" where it asks nothing."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        for text in self.requires:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            is_meant = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if normalised(requirement.name) == "zoo-core" and is_meant:
+                return str(requirement.specifier)
+        return ""
 
     @property
     def is_compatible(self) -> bool:
@@ -69,9 +82,8 @@ class EntryPoint:
                 f"{self.described} was made for zoo-core{self.core_requirement}, and this is zoo-core {__version__}: "
                 f"pip install -U {self.distribution}"
             )
-        source = self.source or importlib_metadata.EntryPoint(self.name, self.value, self.group)
         try:
-            return source.load()
+            return importlib_metadata.EntryPoint(self.name, self.value, self.group).load()
         # A plugin is foreign code: one that calls sys.exit() when imported must not end the host.
         except (Exception, SystemExit) as error:
             raise PluginError(f"{self.described} cannot be imported: {type(error).__name__}: {error}") from error
@@ -82,8 +94,7 @@ class EntryPoint:
         return f"{self.group} {self.name!r} of {self.distribution} {self.version}"
 
 
-@dataclass(frozen=True)
-class InstalledEntryPoints:
+class InstalledEntryPoints(msgspec.Struct, frozen=True):
     """All names that the installed distributions register for Zoo, sorted by distribution."""
 
     entries: tuple[EntryPoint, ...] = ()
@@ -151,7 +162,8 @@ def _entries(distribution: Any) -> Iterable[EntryPoint]:
         entries = [entry for entry in distribution.entry_points if entry.group in GROUPS]
         metadata = core_metadata(distribution)
         (name,), (version,) = metadata["Name"], metadata["Version"]
-        requirement = _core_requirement(metadata.get("Requires-Dist", []))
+        # Parsed when it is asked for: the parser takes as long to import as this whole scan.
+        requires = tuple(text for text in metadata.get("Requires-Dist", []) if text.lower().startswith("zoo"))
     except (KeyError, ValueError, AttributeError, TypeError):
         # A distribution whose own metadata is damaged has no name to report it by; it offers nothing.
         return
@@ -162,23 +174,5 @@ def _entries(distribution: Any) -> Iterable[EntryPoint]:
             value=entry.value,
             distribution=name,
             version=version,
-            core_requirement=requirement,
-            source=entry,
+            requires=requires,
         )
-
-
-def _core_requirement(requires: Iterable[str]) -> str:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for text in requires:
-        if not text.lower().startswith("zoo"):
-            continue
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if normalised(requirement.name) == "zoo-core" and (
-            requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        ):
-            return str(requirement.specifier)
-    return ""

@@ -135,8 +135,8 @@ class Model:
 
         Args:
             target: A path, where the file appears whole or not at all, or a binary stream.
-            golden: An input (an array, a tuple or a dict of arrays, batch axis included) to run now; it is stored with the outputs
-                as the proof that another machine computes the same.
+            golden: An input (an array, a tuple or a dict of arrays, batch axis included) to run now; it is stored with the
+                outputs as the proof that another machine computes the same.
             rtol: The relative tolerance that the proof allows.
             atol: The absolute tolerance.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from warnings import warn
+
+import msgspec
 
 from zoo_core.block import BlockFactory
 from zoo_core.engines import engine_class
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     import pluggy
 
 
-@dataclass(frozen=True, kw_only=True)
-class PluginRecord:
+class PluginRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One registered name and its state.
 
     Attributes:
@@ -183,7 +183,7 @@ def _owner(entry: EntryPoint, installed: InstalledEntryPoints) -> str | None:
 def _check(entry: EntryPoint, hooks: Hooks) -> None:
     match entry.group:
         case "zoo_core.repositories":
-            if not entry.is_compatible or ":" in entry.value:
+            if ":" in entry.value or not entry.is_compatible:
                 entry.load()
             else:
                 package_folder(entry.value)

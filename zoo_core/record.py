@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.frozen import FrozenDict
 from zoo_core.metadata import Metadata
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a record comes from, and what that means.
 
     Attributes:
@@ -33,8 +33,7 @@ class Source:
     allow_unverified: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelRecord:
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One artifact as a search finds it.
 
     Attributes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
 
 from zoo_core.artifact import MRL
 from zoo_core.errors import CriteriaError
@@ -18,8 +19,7 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".params", ".json", ".zip", 
 _PATH_START = re.compile(r"\.{1,2}[/\\]|/|~|[A-Za-z]:[/\\]|\.{1,2}$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """What a MODEL asks for: fields of `Criteria`, perhaps in a repository that is asked alone.
 
     Attributes:
@@ -27,7 +27,7 @@ class Reference:
         repository: The URL of the only repository to ask, or None.
     """
 
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
     repository: str | None = None
 
 

@@ -14,6 +14,13 @@ def missing_requirements(requires: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_met(text: str) -> bool:
+    name, _, version = text.partition("==")
+    try:
+        if version and core_metadata(importlib_metadata.distribution(name))["Version"] == [version]:
+            return True
+    except (KeyError, ValueError, importlib_metadata.PackageNotFoundError):
+        pass
+    # Only what is not pinned exactly needs the parser, which takes longer to import than a search takes.
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import InvalidVersion
 

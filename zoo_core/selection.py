@@ -7,11 +7,11 @@ first that it does not pass; so the later the stage, the nearer the miss.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-import dataclasses
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from zoo_core import application as applications
 from zoo_core.artifact import PARAMETER_KEYS
@@ -27,8 +27,7 @@ from zoo_core.wording import did_you_mean, listing, near, printable
 SHOWN = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why one artifact was refused: the first thing that did not match.
 
     Attributes:
@@ -36,6 +35,7 @@ class Refusal:
         asked: What was wanted of it.
         found: What the artifact has.
         hint: What there is instead, or what to do.
+        rank: Orders refusals, the nearest miss first.
     """
 
     record: ModelRecord
@@ -43,14 +43,13 @@ class Refusal:
     asked: str
     found: str
     hint: str
-    rank: tuple[float, ...] = dataclasses.field(default=(0.0,), repr=False, compare=False)
+    rank: tuple[float, ...] = (0.0,)
 
     def __str__(self) -> str:
         return printable(self.hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a question, with every artifact that was looked at.
 
     Attributes:
@@ -61,7 +60,7 @@ class Explanation:
 
     accepted: list[ModelRecord]
     refused: list[Refusal]
-    messages: list[str] = dataclasses.field(default_factory=list)
+    messages: list[str] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{record.reference}  accepted" for record in self.accepted]
@@ -75,8 +74,7 @@ class Explanation:
         return [*lines, *self.messages]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What this machine has, as far as it bears on a choice.
 
     Attributes:
@@ -87,13 +85,12 @@ class Surroundings:
     """
 
     engines: tuple[str, ...] = ()
-    broken_engines: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    broken_engines: Mapping[str, str] = msgspec.field(default_factory=dict)
     for_load: bool = False
     veto: Callable[[ModelRecord], str | None] = lambda _: None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stage:
+class _Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is asked: what a record has of it, whether that will do, and what to say if not."""
 
     field: str
@@ -291,7 +288,7 @@ def _veto_stage(here: Surroundings) -> _Stage:
 
 
 def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
-    owners = Owners(tuple(records))
+    owners = Owners(records)
     return _Stage(
         field="repository",
         asked="",
@@ -301,7 +298,6 @@ def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
     )
 
 
-@dataclass(frozen=True)
 class Owners:
     """Who owns which group id, so that no added repository can replace a model by a higher version number.
 
@@ -309,7 +305,8 @@ class Owners:
     installed packages a group is owned per artifact id, and the distribution that is named as the group wins, then the name.
     """
 
-    records: tuple[ModelRecord, ...]
+    def __init__(self, records: Sequence[ModelRecord]) -> None:
+        self._records = records
 
     def of(self, record: ModelRecord) -> Source | None:
         """The owner of a record's group; None where the call itself names the record's repository."""
@@ -329,7 +326,7 @@ class Owners:
     @cached_property
     def _groups(self) -> dict[str, Source]:
         owners: dict[str, Source] = {}
-        for record in self.records:
+        for record in self._records:
             current = owners.setdefault(record.group_id, record.source)
             if record.group_id in record.source.groups and record.group_id not in current.groups:
                 owners[record.group_id] = record.source
@@ -338,7 +335,7 @@ class Owners:
     @cached_property
     def _packages(self) -> dict[tuple[str, str], Source]:
         owners: dict[tuple[str, str], Source] = {}
-        for record in self.records:
+        for record in self._records:
             key = (record.group_id, record.artifact_id)
             if record.source.distribution and (key not in owners or _claim(record) < _claim_of(owners[key], record.group_id)):
                 owners[key] = record.source

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
+
+import msgspec
 
 from zoo_core.__about__ import __version__
 from zoo_core.errors import OfflineError, RepositoryError
@@ -21,8 +22,7 @@ CHUNK = 1 << 20
 Authorise = Callable[[str, Mapping[str, str]], Mapping[str, str]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """When a request is tried again.
 
     Attributes:
@@ -34,8 +34,7 @@ class Retry:
     wait_s: float = 0.3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """How bytes are fetched.
 
     Attributes:
@@ -49,7 +48,7 @@ class Transfer:
     authorise: Authorise = lambda _, headers: headers
     connect_s: float = 10.0
     read_s: float = 30.0
-    retry: Retry = field(default_factory=Retry)
+    retry: Retry = msgspec.field(default_factory=Retry)
 
     @contextmanager
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:

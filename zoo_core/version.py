@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from zoo_core.errors import CriteriaError
@@ -64,8 +64,7 @@ def is_prerelease(text: str | None) -> bool:
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class VersionRange:
+class VersionRange(msgspec.Struct, frozen=True, kw_only=True):
     """The versions that a user asked for: exactly one, a PEP 440 specifier, or a union of Maven ranges.
 
     An absent version lies inside every Maven range and every specifier, as in DJL, and is never exactly one.
@@ -103,8 +102,7 @@ class VersionRange:
             return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """One Maven interval; a bound that is None is open to that side."""
 
     low: str | None

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from warnings import warn
 
+import msgspec
+
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
 from zoo_core.cache import Cache, Progress, copy_folder
@@ -59,8 +61,7 @@ What = Criteria | ModelRecord | str | None
 Place = str | Path
 
 
-@dataclasses.dataclass(frozen=True)
-class _Question:
+class _Question(msgspec.Struct, frozen=True):
     """A question with the repositories that are asked; a record is its own answer."""
 
     criteria: Criteria
@@ -74,8 +75,8 @@ class ModelZoo:
     Safe to use from several threads; a context manager.
 
     Args:
-        repositories: URLs, folders or Repository objects, and then no others. None: those of installed packages, ``zoo.toml`` and
-            ``ZOO_REPOSITORIES``.
+        repositories: URLs, folders or Repository objects, and then no others. None: those of installed packages, ``zoo.toml``
+            and ``ZOO_REPOSITORIES``.
         cache: The cache folder; None: ``ZOO_HOME``, else the user's cache folder.
         engines: The order in which engines are tried; None: that of ``zoo.toml``.
         plugins: Objects with hooks, instead of the installed plugins.
@@ -368,9 +369,10 @@ class ModelZoo:
 
     def _explained(self, question: _Question, *, for_load: bool = False) -> Explanation:
         catalogue, criteria = question.catalogue, question.criteria
+        incompatible = self._engines.incompatible() if for_load else {}
         here = Surroundings(
-            engines=tuple(name for name in self._engines.names if name not in self._engines.incompatible()),
-            broken_engines=self._engines.incompatible(),
+            engines=tuple(name for name in self._engines.names if name not in incompatible),
+            broken_engines=incompatible,
             for_load=for_load,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
@@ -402,7 +404,9 @@ class ModelZoo:
         """A record that was given, seen as a load sees it."""
         record = question.record
         here = Surroundings(engines=self._engines.names, for_load=True)
-        named = dataclasses.replace(record, source=dataclasses.replace(record.source, is_named=True)) if record else None
+        named = (
+            msgspec.structs.replace(record, source=msgspec.structs.replace(record.source, is_named=True)) if record else None
+        )
         return (
             select(Criteria(engine=question.criteria.engine, type=named.mrl.type), [named], here)
             if named

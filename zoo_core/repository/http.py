@@ -65,6 +65,7 @@ class HttpRepository(Repository):
         return self._problems
 
     def documents(self) -> Iterator[Metadata]:
+        """All documents of the index; a malformed one is put into `problems`."""
         problems = []
         address = urljoin(self._root, INDEX_NAME)
         for entry in _decoded(self._index(), address).documents:
@@ -75,9 +76,11 @@ class HttpRepository(Repository):
         self._problems = tuple(problems)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """The body of a file's address, from an offset on."""
         return self._transfer.stream(file.url, offset)
 
     def fingerprint(self) -> str:
+        """The digest of the index."""
         return hashlib.sha256(self._index()).hexdigest()
 
     def _index(self) -> bytes:

@@ -57,6 +57,7 @@ class FolderRepository(Repository):
         self._problems = tuple(problems)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """A file of the folder or of an installed package, from an offset on."""
         path = self.local_path(file)
         if path is None:
             raise RepositoryError(f"{file.url} does not lie in {self.url}", file.url)

@@ -88,25 +88,32 @@ class _Fit:
         sources: The stored tensor that fills each parameter, by one of the parameter's names.
         missing: Names of parameters that the file has under none of their names.
         unexpected: Names that the file has and the block lacks.
-        shapes: Those that do not agree, by name: the file's and the block's.
+        shapes: Those that do not agree, by name: the block's and the file's.
     """
 
     sources: Mapping[str, str]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    shapes: Mapping[str, str]
 
     @property
     def report(self) -> LoadReport:
-        mismatched = tuple(f"{name} (file {ours}, block {theirs})" for name, (ours, theirs) in self.shapes.items())
+        mismatched = tuple(f"{name} {shapes}" for name, shapes in self.shapes.items())
         return LoadReport(missing=self.missing, unexpected=self.unexpected, mismatched=mismatched)
 
     def error(self, what: str) -> ParameterError:
         report = self.report
-        kinds = {"missing": report.missing, "unexpected": report.unexpected, "of another shape": report.mismatched}
-        found = "; ".join(f"{kind} {_listing(names)}" for kind, names in kinds.items() if names)
+        kinds = {
+            "missing in the file": report.missing,
+            "unexpected in the file": report.unexpected,
+            "different shapes": report.mismatched,
+        }
+        found = "; ".join(f"{kind}: {_listing(names)}" for kind, names in kinds.items() if names)
         return ParameterError(
-            f"{what}: {found}", missing=self.missing, unexpected=self.unexpected, mismatched=tuple(self.shapes)
+            f"{what}; {found}. strict=False (--not-strict) loads what fits",
+            missing=self.missing,
+            unexpected=self.unexpected,
+            mismatched=tuple(self.shapes),
         )
 
 
@@ -124,7 +131,7 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
         elif _agree(file.tensors[stored[found]].shape, parameter.shape):
             sources[found] = stored[found]
         else:
-            shapes[found] = (tuple(file.tensors[stored[found]].shape), tuple(parameter.shape))
+            shapes[found] = f"{list(parameter.shape)} in the block, {list(file.tensors[stored[found]].shape)} in the file"
     unexpected = tuple(name for name in stored if name not in parameters and name not in counted)
     return _Fit(sources=sources, missing=tuple(missing), unexpected=unexpected, shapes=shapes)
 

@@ -1,8 +1,8 @@
 """Networks built without allocating their parameters.
 
 Only parameters go to the meta device. Everything else that a constructor makes (buffers, anchors in lists, values read with
-``.item()``) is computed for real: ``torch.device("meta")`` around the whole constructor would leave it empty, and strict loading
-does not notice what no parameter file holds.
+``.item()``) is computed for real: ``torch.device("meta")`` around the whole constructor would leave it empty, and strict
+loading does not notice what no parameter file holds.
 """
 
 from __future__ import annotations

@@ -59,11 +59,13 @@ class PyTorchEngine(Engine):
         dtype: str | None = None,
         device: Device | None = None,
     ) -> LoadReport:
+        """Fill a module; its parameters become the mapped tensors of the file where they have no values yet."""
         return load_parameters(block, source, strict=strict, dtype=_dtype(dtype), device=self._device(device or Device()))
 
     def save_parameters(
         self, block: nn.Module, target: Path | BinaryIO, header: Mapping[str, str], extra: Arrays | None = None
     ) -> None:
+        """Write a module's state as safetensors; tied tensors are written once."""
         save_parameters(block, target, header, extra or {})
 
     def forward(self, block: nn.Module, arrays: Arrays) -> dict[str, npt.NDArray[np.generic]]:

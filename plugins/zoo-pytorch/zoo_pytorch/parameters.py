@@ -140,8 +140,8 @@ def _check_filled(block: nn.Module) -> None:
     empty = left_on_meta(block)
     if empty:
         raise ParameterError(
-            f"{_listed(empty)} of {type(block).__name__} got no value: it was computed from a parameter while the network was built, "
-            "and no parameter file holds it; register it as a buffer or parameter",
+            f"{_listed(empty)} of {type(block).__name__} got no value: it was computed from a parameter while the network was "
+            "built, and no parameter file holds it; register it as a buffer or parameter",
             missing=empty,
         )
 

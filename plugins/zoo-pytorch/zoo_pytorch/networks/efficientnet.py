@@ -1,8 +1,8 @@
 """EfficientNet-Lite0.
 
-Source: M. Tan, Q. V. Le: EfficientNet, arXiv:1905.11946, table 1; the Lite variant (no squeeze-and-excitation, ReLU6, fixed stem
-and head) is described in the TensorFlow TPU repository, ``models/official/efficientnet/lite``. The parameter names are those of
-the published file ``efficientnet-lite0-57934424.pth`` (Apache-2.0).
+Source: M. Tan, Q. V. Le: EfficientNet, arXiv:1905.11946, table 1; the Lite variant (no squeeze-and-excitation, ReLU6, fixed
+stem and head) is described in the TensorFlow TPU repository, ``models/official/efficientnet/lite``. The parameter names are
+those of the published file ``efficientnet-lite0-57934424.pth`` (Apache-2.0).
 """
 
 from __future__ import annotations
