@@ -197,7 +197,8 @@ class Cache:
                 done += len(chunk)
                 if bound is not None and done > bound:
                     raise IntegrityError(
-                        f"{printable(file.url)}: more than {bytes_text(bound)} came, and {bytes_text(file.size or 0)} were declared",
+                        f"{printable(file.url)}: more than {bytes_text(bound)} came, "
+                        f"and {bytes_text(file.size or 0)} were declared",
                         url=file.url,
                     )
                 stream.write(chunk)
@@ -308,7 +309,8 @@ class Cache:
         except OSError as error:
             full = "; the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             raise CacheError(
-                f"the cache folder {self.home} cannot be written: {error.strerror or error}{full}. Set ZOO_HOME to another folder"
+                f"the cache folder {self.home} cannot be written: {error.strerror or error}{full}. "
+                "Set ZOO_HOME to another folder"
             ) from error
 
 

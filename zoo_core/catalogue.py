@@ -89,7 +89,8 @@ def _check_exists(name: str | Path | Repository, known: Sequence[Place]) -> None
         return
     names = sorted({place.source.name for place in known})
     raise RepositoryError(
-        f"repository {printable(str(name))!r}: there is no such folder and no repository of that name{did_you_mean(str(name), names)}. "
+        f"repository {printable(str(name))!r}: there is no such folder and no repository of that name"
+        f"{did_you_mean(str(name), names)}. "
         f"Repositories: {listing(names) or 'none'}",
         str(name),
     )

@@ -86,7 +86,8 @@ def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
     """Read the settings.
 
     Args:
-        path: A file; None: ``ZOO_CONFIG`` or the user's configuration folder, then ``./zoo.toml``; False: neither file nor environment.
+        path: A file; None: ``ZOO_CONFIG`` or the user's configuration folder, then ``./zoo.toml``; False: neither file nor
+            environment.
 
     Raises:
         CriteriaError: A file that was named does not exist, is no TOML, or has a key that is unknown or not allowed there.
@@ -108,13 +109,17 @@ def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
         if not file.is_file():
             raise CriteriaError(f"configuration file {file} does not exist")
         return [(file.absolute(), True)]
-    own = Path(platformdirs.user_config_dir("zoo", appauthor=False)) / FILE_NAME
+    own = _own_file()
     local = Path.cwd() / FILE_NAME
     return [
         (file, is_trusted)
         for file, is_trusted in ((own, True), (local, False))
         if file.is_file() and (is_trusted or file != own)
     ]
+
+
+def _own_file() -> Path:
+    return Path(platformdirs.user_config_dir("zoo", appauthor=False)) / FILE_NAME
 
 
 def _read(file: Path, *, is_trusted: bool) -> _File:
@@ -143,8 +148,7 @@ def _check_local(file: Path, content: Mapping[str, Any]) -> None:
     inside = [key for item in repositories if isinstance(item, dict) for key in item] if isinstance(repositories, list) else []
     for key in [*(key for key in content if key in _USER_ONLY), *(key for key in inside if key in _USER_ONLY_REPOSITORY)]:
         raise CriteriaError(
-            f"{file}: `{key}` counts only in your own configuration: "
-            f"{Path(platformdirs.user_config_dir('zoo', appauthor=False)) / FILE_NAME}, or a file named by --config or ZOO_CONFIG"
+            f"{file}: `{key}` counts only in your own configuration: {_own_file()}, or a file named by --config or ZOO_CONFIG"
         )
 
 

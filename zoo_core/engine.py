@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo_core.block import BlockFactory
     from zoo_core.device import Device
     from zoo_core.model import Model
+    from zoo_core.parameters import ParameterFile
 
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -75,12 +76,18 @@ class Engine(ABC):
 
     @abstractmethod
     def load_parameters(
-        self, block: Any, source: Path | bytes, *, strict: bool = True, dtype: str | None = None, device: Device | None = None
+        self,
+        block: Any,
+        source: ParameterFile | Path | bytes,
+        *,
+        strict: bool = True,
+        dtype: str | None = None,
+        device: Device | None = None,
     ) -> LoadReport:
         """Fill a block from a parameter file; golden tensors and header entries of Zoo are left aside.
 
         Args:
-            source: A file, mapped where the framework allows it, or its content.
+            source: A file, open or by its path, mapped where the framework allows it, or its content.
             strict: Names and shapes must agree exactly.
             dtype: Convert floating-point parameters to ``float32``, ``float16``, ``bfloat16`` or ``float64``.
             device: Where the parameters go; None: the CPU.

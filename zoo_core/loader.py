@@ -20,7 +20,7 @@ from zoo_core.entry_points import TRANSLATORS, InstalledEntryPoints
 from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.model import Model, signature_of
-from zoo_core.parameters import kind_of, read_parameters
+from zoo_core.parameters import ParameterFile, kind_of, read_parameters
 from zoo_core.plugin import Hooks
 from zoo_core.record import ModelRecord
 from zoo_core.registered import build_from_arguments, field_names, snake_case
@@ -68,21 +68,25 @@ class Material:
     """What a load starts from, with its files already on this machine.
 
     Attributes:
-        parameters: The parameter file, or its content; None where the artifact has none.
+        parameters: The parameter file, open, after its bytes have shown that it is data; None where the artifact has none.
         folder: What `BlockFactory.new_block` gets as ``model_path``.
         carrier: The distribution that carries the artifact; it wins where a name is claimed twice.
     """
 
     name: str
     record: ModelRecord | None = None
-    parameters: Path | bytes | None = None
+    parameters: ParameterFile | None = None
     folder: Path | None = None
     files: Mapping[str, Path] = field(default_factory=FrozenDict)
     arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
     options: Mapping[str, str] = field(default_factory=FrozenDict)
-    header: Mapping[str, str] = field(default_factory=FrozenDict)
     application: str = ""
     carrier: str | None = None
+
+    @property
+    def header(self) -> Mapping[str, str]:
+        """What the parameter file says of itself."""
+        return self.parameters.header if self.parameters is not None else {}
 
 
 def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | None) -> Material:
@@ -92,16 +96,15 @@ def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | N
         UntrustedCodeError: The parameter file holds a program.
         ParameterError: It is malformed.
     """
-    parameters = _parameter_file(record, files)
+    path = _parameter_file(record, files)
     return Material(
         name=record.name or record.artifact_id,
         record=record,
-        parameters=parameters,
-        folder=folder or (parameters.parent if parameters else None),
+        parameters=_data(path, printable(record.reference)) if path else None,
+        folder=folder or (path.parent if path else None),
         files=FrozenDict(files),
         arguments={"application": record.application, **record.arguments},
         options=record.artifact.options,
-        header=_inspected(parameters, printable(record.reference)) if parameters else {},
         application=record.application,
         carrier=record.source.distribution or None,
     )
@@ -116,11 +119,11 @@ def material_of_path(source: Path | bytes) -> Material:
         ParameterError: It is malformed.
     """
     if isinstance(source, bytes):
-        return Material(name="model", parameters=source, header=_inspected(source, "the bytes given"))
+        return Material(name="model", parameters=_data(source, "the bytes given"))
     path = _only_parameter_file(source) if source.is_dir() else source
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    return Material(name=path.stem, parameters=path, folder=path.parent, header=_inspected(path, str(path)))
+    return Material(name=path.stem, parameters=_data(path, str(path)), folder=path.parent)
 
 
 def load(material: Material, engine: Engine, how: How, installed: InstalledEntryPoints, hooks: Hooks) -> Model:
@@ -208,7 +211,8 @@ def _factory(
         return _with_arguments(factory_from_dict(document, installed, engine=engine.name), how.arguments)
     if CODE_KEY in material.files:
         raise UntrustedCodeError(
-            f"{printable(material.name)} carries Python code ({material.files[CODE_KEY]}), and this version of Zoo never runs carried code"
+            f"{printable(material.name)} carries Python code ({material.files[CODE_KEY]}), "
+            "and this version of Zoo never runs carried code"
         )
     return None
 
@@ -279,12 +283,26 @@ def _options(material: Material, how: How, engine: Engine) -> dict[str, str]:
     return {name: value for name, value in {**material.options, **how.options}.items() if name in known}
 
 
-def _inspected(parameters: Path | bytes, what: str) -> Mapping[str, str]:
-    """The header of a parameter file, after its bytes have shown that it is data."""
-    kind = kind_of(parameters)
+def _data(source: Path | bytes, what: str) -> ParameterFile:
+    """A parameter file whose bytes have shown that it is data; what was inspected is what the engine gets.
+
+    Raises:
+        UntrustedCodeError: It is a program, or holds one.
+        ParameterError: It is malformed.
+    """
+    try:
+        file = read_parameters(source)
+    except ParameterError:
+        _refuse_program(source, what)
+        raise
+    _refuse_program(file, what)
+    return file
+
+
+def _refuse_program(source: Path | bytes | ParameterFile, what: str) -> None:
+    kind = kind_of(source)
     if kind.trust == "program":
         raise UntrustedCodeError(f"{what}: the file holds a program ({kind.format}), and this version of Zoo loads data only")
-    return read_parameters(parameters).header
 
 
 def _header_value(material: Material, key: str) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             content: UTF-8 JSON, one object.
             url: Its address; relative addresses of files are resolved against it.
-            path: Where it lies below its repository's root; None: what follows the last folder ``model`` or ``dataset`` in ``url``.
+            path: Where it lies below its repository's root; None: what follows the last folder ``model`` or ``dataset`` in
+                ``url``.
 
         Raises:
             MetadataError: It does not follow the format; the message has the file, the field and what was expected.

@@ -135,11 +135,13 @@ class ImageClassification(Translator):
             return picture
         if not self.center_crop:
             raise InputError(
-                f"the picture has {picture.width} x {picture.height} pixels after resizing, and the model takes {self.width} x {self.height}"
+                f"the picture has {picture.width} x {picture.height} pixels after resizing, "
+                f"and the model takes {self.width} x {self.height}"
             )
         if picture.width < self.width or picture.height < self.height:
             raise InputError(
-                f"the picture has {picture.width} x {picture.height} pixels; {self.width} x {self.height} cannot be cut out of it"
+                f"the picture has {picture.width} x {picture.height} pixels; "
+                f"{self.width} x {self.height} cannot be cut out of it"
             )
         left, top = (picture.width - self.width) // 2, (picture.height - self.height) // 2
         return picture.crop((left, top, left + self.width, top + self.height))
@@ -183,6 +185,7 @@ def _from_array(array: Any) -> Image:
     shape: Sequence[int] = pixels.shape
     if pixels.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
         raise InputError(
-            f"expected a picture as uint8[height, width, 3] or uint8[height, width], not {pixels.dtype}[{', '.join(map(str, shape))}]"
+            "expected a picture as uint8[height, width, 3] or uint8[height, width], "
+            f"not {pixels.dtype}[{', '.join(map(str, shape))}]"
         )
     return Image.fromarray(np.ascontiguousarray(pixels))

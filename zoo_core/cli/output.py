@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 #: Options of every verb, before or after its name -> whether a value follows.
-COMMON = {"--json": False, "--offline": False, "--refresh": False, "--quiet": False, "-q": False, "-v": False, "--verbose": False,
-          "--no-progress": False, "--config": True}  # fmt: skip
+COMMON = {
+    "--json": False, "--offline": False, "--refresh": False, "--quiet": False, "-q": False,
+    "-v": False, "--verbose": False, "--no-progress": False, "--config": True,
+}  # fmt: skip
 
 
 @dataclass

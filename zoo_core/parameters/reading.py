@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zoo_core.parameters.file import ParameterFile
 from zoo_core.parameters.formats import recognised
 from zoo_core.parameters.source import ParameterSource, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from zoo_core.parameters.file import ParameterFile
 
 READ = "safetensors, .pth/.pt of tensors only, MXNet .params"
 
@@ -23,14 +22,15 @@ NOT_READ: Mapping[str, str] = {
 }
 
 
-def read_parameters(source: ParameterSource) -> ParameterFile:
+def read_parameters(source: ParameterSource | ParameterFile) -> ParameterFile:
     """The tensors of a parameter file by name, read without any engine.
 
     Call it to look into a file, or to fill a network of any engine. The format is told by the bytes. Listing reads only what
     describes the tensors; a file given by its path is mapped, so that arrays are views and nothing is copied.
 
     Args:
-        source: A path; or the content, as bytes or as a binary stream that is read to its end.
+        source: A path; or the content, as bytes or as a binary stream that is read to its end. A file that was read already is
+            given back as it is.
 
     Raises:
         ParameterError: The file cannot be read, is in another format, holds anything but tensors, or is malformed.
@@ -40,6 +40,8 @@ def read_parameters(source: ParameterSource) -> ParameterFile:
     >>> file.format, file.tensors["w"].dtype, file.tensors["w"].shape
     ('safetensors', 'float32', (2,))
     """
+    if isinstance(source, ParameterFile):
+        return source
     opened = open_source(source)
     name, read = recognised(opened)
     if read is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from zoo_core import BlockFactory, Model
+    from zoo_core import BlockFactory, Model, ParameterFile
 
     Array = npt.NDArray[np.generic]
 
@@ -58,13 +58,19 @@ class MXNetEngine(Engine):
         return factory.new_block(model, model_path, arguments)
 
     def load_parameters(
-        self, block: Any, source: Path | bytes, *, strict: bool = True, dtype: str | None = None, device: Device | None = None
+        self,
+        block: Any,
+        source: ParameterFile | Path | bytes,
+        *,
+        strict: bool = True,
+        dtype: str | None = None,
+        device: Device | None = None,
     ) -> LoadReport:
         """Fill a Gluon block from a mapped parameter file.
 
         Args:
             block: Any Gluon block; its parameters have the structural names, such as ``0.weight``.
-            source: A file or its content.
+            source: A file, open or by its path, or its content.
             strict: Names and shapes must agree exactly.
             dtype: ``float16``, ``float32`` or ``float64`` for floating-point parameters; None keeps the file's.
             device: Where the parameters go; None: the CPU.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo_core import BlockFactory, Device, Engine, InputError, LoadReport, Model, kind_of
+from zoo_core import BlockFactory, Device, Engine, InputError, LoadReport, Model, ParameterFile, kind_of
 from zoo_pytorch.construction import build_on_meta
 from zoo_pytorch.parameters import load_parameters, save_parameters
 
@@ -53,7 +53,7 @@ class PyTorchEngine(Engine):
     def load_parameters(
         self,
         block: nn.Module,
-        source: Path | bytes,
+        source: ParameterFile | Path | bytes,
         *,
         strict: bool = True,
         dtype: str | None = None,

@@ -26,7 +26,7 @@ SHOWN = 8
 
 
 def load_parameters(
-    block: nn.Module, source: Path | bytes, *, strict: bool, dtype: torch.dtype | None, device: torch.device
+    block: nn.Module, source: ParameterFile | Path | bytes, *, strict: bool, dtype: torch.dtype | None, device: torch.device
 ) -> LoadReport:
     """Fill a block from a parameter file.
 
