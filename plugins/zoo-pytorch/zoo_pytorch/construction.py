@@ -70,23 +70,28 @@ def build_on_meta(make: Callable[[], Any]) -> Any:
 def left_on_meta(block: nn.Module) -> list[str]:
     """The names of tensors that are still on the meta device, wherever a module holds them."""
     return [
-        f"{prefix}.{name}".lstrip(".") for prefix, module in block.named_modules() for name in _meta_in(vars(module), "", set())
+        f"{path}.{name}" if path else name
+        for path, module in block.named_modules()
+        for key, value in vars(module).items()
+        if type(value) not in _PLAIN and key not in _REGISTRIES
+        for name in _meta_in(value, "" if key in _TENSORS else key, set())
     ]
 
 
-_INTERNAL = ("_modules", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
+#: What almost every attribute of a module is, and no tensor.
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+#: Where a module keeps its own tensors under names that its users know.
+_TENSORS = frozenset({"_parameters", "_buffers"})
+#: What every module has for PyTorch's own use: hooks, and children that are looked at themselves.
+_REGISTRIES = frozenset(vars(nn.Module())) - _TENSORS
 
 
 def _meta_in(value: Any, name: str, seen: set[int]) -> Iterator[str]:
     if isinstance(value, torch.Tensor):
         if value.is_meta:
             yield name
-    elif isinstance(value, Mapping | list | tuple | set | frozenset) and id(value) not in seen:
+    elif isinstance(value, dict | list | tuple | set | frozenset) and id(value) not in seen:
         seen.add(id(value))
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            if key in _INTERNAL:
-                continue
-            # A module's own registries add nothing to a name.
-            plain = name if key in ("_parameters", "_buffers") else f"{name}.{key}".lstrip(".")
-            yield from _meta_in(item, plain, seen)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(item) not in _PLAIN:
+                yield from _meta_in(item, f"{name}.{key}" if name else str(key), seen)

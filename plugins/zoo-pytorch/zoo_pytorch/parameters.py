@@ -58,7 +58,8 @@ def load_parameters(
     if strict and report:
         raise _misfit(file, report)
     _check_filled(block)
-    block.to(device=device, dtype=dtype)
+    if dtype is not None or device.type != "cpu" or not is_empty:
+        block.to(device=device, dtype=dtype)
     return report
 
 

@@ -33,18 +33,10 @@ def parameter_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def seeded() -> Callable[[Any], dict[str, Any]]:
-    """Values for every parameter of a network, the same wherever they are computed: by name, from one frozen generator."""
-    import numpy as np
+    """A function that gives seeded values for every parameter of a block."""
+    from tests.reference_networks import seeded_values
 
     def values(block: Any) -> dict[str, Any]:
-        random = np.random.RandomState(7)
-        named = block._collect_params_with_prefix()
-        return {name: value(name, named[name].shape, random).astype(np.float32) for name in sorted(named)}
-
-    def value(name: str, shape: tuple[int, ...], random: Any) -> Any:
-        if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
-            return random.uniform(0.5, 1.5, shape)
-        reach = (6 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.5
-        return random.uniform(-reach, reach, shape)
+        return seeded_values({name: held.shape for name, held in block._collect_params_with_prefix().items()})
 
     return values
