@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -68,8 +69,9 @@ def prepare_pytorch(folder: Path) -> None:
 
 def prepare_mxnet(folder: Path) -> None:
     """The same where PyTorch is missing, and Gluon's own network in its own format."""
-    import zoo_core as zoo
     from zoo_mxnet.framework import mx
+
+    import zoo_core as zoo
 
     if not (folder / "model.safetensors").exists():
         network = zoo.block_factory("resnet_v1", engine="MXNet", layers=50).new_block(None, None, {})  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ def prepare_repository(folder: Path) -> None:
         "version": "1.0",
         "name": "resnet50",
         "engines": ["PyTorch", "MXNet"],
-        "arguments": {"blockFactory": "resnet_v1", "layers": 50, "classes": 1000},
+        "arguments": {"blockFactory": "resnet_v1", "layers": 50},
         "files": {"parameters": {"uri": "model.safetensors"}},
     }
     document = {"metadataVersion": "0.2", "resourceType": "model", "application": "cv/image_classification"}
@@ -147,7 +149,6 @@ def imported(engine: str) -> Any:
 def pytorch_peer(folder: Path) -> Load:
     """Build, initialise, unpickle, copy."""
     import torch
-
     from zoo_pytorch.networks.resnet import ResNet
 
     def load() -> Answer:
@@ -162,7 +163,6 @@ def pytorch_floor(folder: Path) -> Load:
     """Build on the meta device, map, assign."""
     import torch
     from safetensors.torch import load_file
-
     from zoo_pytorch.networks.resnet import ResNet
 
     def load() -> Answer:
@@ -200,7 +200,6 @@ def mxnet_peer(folder: Path) -> Load:
 def mxnet_floor(folder: Path) -> Load:
     """Map, make arrays over the map, let Gluon take them."""
     import numpy as np
-
     from zoo_mxnet.factories import ResNetV1
     from zoo_mxnet.framework import mx
 
@@ -313,14 +312,12 @@ def verdict(is_met: bool) -> str:
 
 def machine() -> str:
     """Where this was measured, and with what."""
+    here = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     packages = []
     for name in ("zoo-core", "zoo-pytorch", "zoo-mxnet", "torch", "mxnet", "numpy"):
-        try:
+        with suppress(PackageNotFoundError):
             packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    load = os.getloadavg()[0]
-    return f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {', '.join(packages)}"
+    return ", ".join([here, *packages])
 
 
 def main() -> None:

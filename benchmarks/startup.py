@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,14 +59,12 @@ def medians(measured: Mapping[str, Sequence[str]]) -> dict[str, float]:
 
 def machine() -> str:
     """Where this was measured, and with what."""
+    here = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     packages = []
     for name in ("zoo-core", "zoo-pytorch", "zoo-mxnet", "torch", "mxnet", "numpy"):
-        try:
+        with suppress(PackageNotFoundError):
             packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    load = os.getloadavg()[0]
-    return f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {', '.join(packages)}"
+    return ", ".join([here, *packages])
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
 
 def _near_key(content: Mapping[str, Any]) -> str:
     known = _File.__struct_fields__
-    return next((did_you_mean(key, known) or f". Keys: {listing(known, limit=20)}" for key in content if key not in known), "")
+    return next((did_you_mean(key, known) + f". Keys: {listing(known, limit=20)}" for key in content if key not in known), "")
 
 
 def _check_local(file: Path, content: Mapping[str, Any]) -> None:

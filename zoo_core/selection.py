@@ -68,10 +68,19 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def reasons(self, limit: int = SHOWN) -> list[str]:
         """The nearest misses and the messages, a line each."""
-        lines = [f"{printable(refusal.record.reference)}  {refusal}" for refusal in self.refused[:limit]]
-        if len(self.refused) > limit:
-            lines.append(f"... and {len(self.refused) - limit} more")
+        nearest = self.nearest()
+        lines = [f"{printable(refusal.record.reference)}  {refusal}" for refusal in nearest[:limit]]
+        if len(self.refused) > len(lines):
+            lines.append(f"... and {len(self.refused) - len(lines)} more")
         return [*lines, *self.messages]
+
+    def nearest(self) -> list[Refusal]:
+        """The refusals without those of quite other models, unless there is nothing else."""
+        return [refusal for refusal in self.refused if not _is_other_model(refusal)] or self.refused
+
+
+def _is_other_model(refusal: Refusal) -> bool:
+    return refusal.field in ("artifact_id", "group_id") and not near(refusal.asked, [refusal.found])
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +165,9 @@ def _id_stage(name: str, asked: str | None, values: Callable[[ModelRecord], tupl
     if asked is None:
         return None
 
-    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
-        own = near(asked, [values(record)[0]])
-        if own:
-            return f"{name}={asked}: did you mean {own[0]}?"
-        there = listing({values(other)[0] for other in reached if values(other)[0]}) or "nothing"
-        return f"{name}={asked} (this is {values(record)[0] or 'unnamed'}; there is: {there})"
+    def hint(record: ModelRecord, _: Sequence[ModelRecord]) -> str:
+        own = values(record)[0] or "unnamed"
+        return f"{name}={asked}: did you mean {own}?" if near(asked, [own]) else f"{name}={asked} (this is {own})"
 
     return _Stage(field=name, asked=asked, found=lambda r: values(r)[0], accepts=lambda r: asked in values(r), hint=hint)
 
@@ -203,11 +209,10 @@ def _type_stage(name: str, asked: str | None, side: int) -> _Stage | None:
 def _filter_stage(key: str, asked: str) -> _Stage:
     def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
         if key not in record.properties:
-            known = {name for other in reached for name in other.properties}
-            own = did_you_mean(key, record.properties) or did_you_mean(key, known - {key})
-            return f"filter key `{key}`{own or f' (there is: {listing(record.properties) or chr(45)})'}"
+            known = near(key, record.properties) or near(key, {name for other in reached for name in other.properties} - {key})
+            return f"filter key `{key}`: did you mean `{known[0]}`?" if known else _no_such_key(key, record)
         there = {other.properties[key] for other in reached if key in other.properties}
-        return f"{key}={asked}{did_you_mean(asked, there)} (there is: {listing(there)})"
+        return f"{key}={asked} (there is: {listing(there, near_to=asked)})"
 
     return _Stage(
         field=f"filters.{key}",
@@ -217,6 +222,10 @@ def _filter_stage(key: str, asked: str) -> _Stage:
         accepts=lambda r: r.properties.get(key) == asked,
         hint=hint,
     )
+
+
+def _no_such_key(key: str, record: ModelRecord) -> str:
+    return f"filter key `{key}` (it has: {listing(record.properties) or 'no properties'})"
 
 
 def _version_stage(asked: str | None) -> _Stage | None:
@@ -410,9 +419,14 @@ def _ambiguous(models: list[ModelRecord]) -> AmbiguousModelError:
     }
     deciding = [name for name, values in fields.items() if len(set(values)) == len(models)]
     deciding = deciding or [name for name, values in fields.items() if len(set(values)) > 1]
+    options = " or ".join(f"{name} ({_OPTIONS[name]})" for name in deciding)
     return AmbiguousModelError(
-        f"{len(models)} different models match: {printable(listing(names))}. Say which one by {' or '.join(deciding)}", names
+        f"{len(models)} different models match: {printable(listing(names))}. Say which one by {options}", names
     )
+
+
+#: Field of `Criteria` -> the option of the command line.
+_OPTIONS = {"artifact_id": "--artifact", "group_id": "--group", "application": "--application"}
 
 
 def wanted_engines(record: ModelRecord, asked: str | None) -> tuple[str, ...]:

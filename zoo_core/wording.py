@@ -18,22 +18,24 @@ def near(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that begins with a colon and offers near names, or nothing.
+    """A clause in parentheses that offers near names, or nothing.
 
     >>> did_you_mean("dataste", ["dataset", "layers"])
-    ': did you mean dataset?'
+    ' (did you mean dataset?)'
     """
     names = near(name, known)
-    return f": did you mean {' or '.join(names)}?" if names else ""
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
-def listing(items: Iterable[object], *, limit: int = 8) -> str:
-    """Items sorted and joined, cut after ``limit`` with the number that was left out.
+def listing(items: Iterable[object], *, limit: int = 8, near_to: str = "") -> str:
+    """Items sorted and joined, those near a name first, cut after ``limit`` with the number that was left out.
 
-    >>> listing(range(4), limit=2)
-    '0, 1, and 2 more'
+    >>> listing(range(4), limit=2), listing(["dog", "tabby cat"], near_to="tabby")
+    ('0, 1, and 2 more', 'tabby cat, dog')
     """
-    texts = sorted({str(item) for item in items}, key=natural)
+    known = {str(item) for item in items}
+    first = near(near_to, known) if near_to else []
+    texts = [*first, *sorted(known - set(first), key=natural)]
     shown = ", ".join(texts[:limit])
     return f"{shown}, and {len(texts) - limit} more" if len(texts) > limit else shown
 

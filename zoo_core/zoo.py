@@ -476,38 +476,35 @@ def _searchable(record: ModelRecord) -> str:
 
 
 def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
-    """The error for a question that nothing answers."""
-    nearest = explanation.refused
-    reasons = (
-        "\n".join(f"  {line}" for line in explanation.reasons()) or "  no repository holds any model: pip install zoo-pytorch"
-    )
+    """The error for a question that nothing answers; its first line says it all, the others list the nearest misses."""
     asked = printable(repr(criteria).removeprefix("Criteria"))
-    if nearest and all(
-        refusal.field in ("engine", "requires") and not _is_mismatch(refusal, criteria) for refusal in _last_stage(nearest)
-    ):
-        return _missing_package(_last_stage(nearest), asked, reasons, criteria)
-    return ModelNotFoundError(f"no model matches {asked}. The nearest:\n{reasons}", explanation)
-
-
-def _last_stage(refused: Sequence[Refusal]) -> list[Refusal]:
-    return [refusal for refusal in refused if refusal.rank[0] == refused[0].rank[0]]
-
-
-def _is_mismatch(refusal: Refusal, criteria: Criteria) -> bool:
-    """Whether the artifact does not run in the engine asked for, so that no installation would help."""
-    engines = [engine.lower() for engine in refusal.record.engines]
-    return (
-        refusal.field == "engine" and criteria.engine is not None and bool(engines) and criteria.engine.lower() not in engines
+    more = "".join(f"\n  {line}" for line in explanation.reasons())
+    last = [refusal for refusal in explanation.refused if refusal.rank[0] == explanation.refused[0].rank[0]]
+    if last and all(_is_missing(refusal, criteria) for refusal in last):
+        return _missing_package(last, asked, more, criteria)
+    if not explanation.refused:
+        why = "; ".join(explanation.messages) or "no repository holds any model: pip install zoo-pytorch"
+        return ModelNotFoundError(f"no model matches {asked}: {why}", explanation)
+    nearest = explanation.refused[0]
+    return ModelNotFoundError(
+        f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{more}", explanation
     )
 
 
-def _missing_package(refused: Sequence[Refusal], asked: str, reasons: str, criteria: Criteria) -> PackageNotInstalledError:
+def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:
+    """Whether an installation would help: a package is missing, and it is not that the artifact runs in other engines."""
+    if refusal.field != "engine" or criteria.engine is None:
+        return refusal.field in ("engine", "requires")
+    engines = [engine.lower() for engine in refusal.record.engines]
+    return not engines or criteria.engine.lower() in engines
+
+
+def _missing_package(refused: Sequence[Refusal], asked: str, more: str, criteria: Criteria) -> PackageNotInstalledError:
     engines = [refusal for refusal in refused if refusal.field == "engine"]
     if engines:
-        packages = sorted(
-            {engine_package(engine) for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
-        )
+        names = {engine for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
+        packages = sorted(engine_package(engine) for engine in names)
         line = " or ".join(install_line([package]) for package in packages)
-        return EngineNotInstalledError(f"no engine for {asked} is installed:\n{reasons}\n{line}", packages)
+        return EngineNotInstalledError(f"no engine for {asked} is installed: {line}{more}", packages)
     packages = sorted({package for refusal in refused for package in refusal.record.missing})
-    return PackageNotInstalledError(f"packages for {asked} are missing:\n{reasons}\n{install_line(packages)}", packages)
+    return PackageNotInstalledError(f"packages for {asked} are missing: {install_line(packages)}{more}", packages)

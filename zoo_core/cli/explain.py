@@ -10,6 +10,9 @@ from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.wording import printable
 
+#: How many refusals are printed without -v.
+SHOWN = 20
+
 
 @click.command("explain")
 @click.argument("model", required=False)
@@ -24,13 +27,14 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         records += [refusal.record.to_dict(str(refusal)) for refusal in found.refused]
         output.document({"records": records, "messages": found.messages})
         return
-    rows = [[printable(record.reference), "accepted"] for record in found.accepted]
-    shown = found.refused if output.is_verbose else found.refused[:20]
-    rows += [[printable(refusal.record.reference), str(refusal)] for refusal in shown]
     if not found.accepted:
-        output.message("nothing matches; the nearest first:" if rows else "no repository holds any model")
-    output.table(rows)
+        output.message("nothing matches; the nearest first:" if found.refused else "no repository holds any model")
+    shown = found.refused if output.is_verbose else found.nearest()[:SHOWN]
+    rows = [[printable(record.reference), "accepted"] for record in found.accepted]
+    rows += [[printable(refusal.record.reference), str(refusal)] for refusal in shown]
     if len(shown) < len(found.refused):
-        output.message(f"... and {len(found.refused) - len(shown)} more (-v shows all)")
+        rows.append(["...", f"{len(found.refused) - len(shown)} more (-v shows all)"])
+    # Without a hit the reasons are no result, but what is said about its absence.
+    output.table(rows, is_result=bool(found.accepted))
     for message in found.messages:
         output.message(message)

@@ -14,7 +14,7 @@ import click
 
 from zoo_core.__about__ import __version__
 from zoo_core.cli.output import Output
-from zoo_core.errors import PackageNotInstalledError, ZooError, ZooWarning
+from zoo_core.errors import ZooError, ZooWarning
 from zoo_core.wording import did_you_mean, printable
 
 #: Verb -> what it does; its module is imported when it is called, so that the others cost nothing.
@@ -65,10 +65,18 @@ class _Verbs(click.Group):
             return {}
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Verbs,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="zoo", message="%(prog)s %(version)s")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context, /) -> None:
     """Find, fetch, verify and run models that are published as packages."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -102,17 +110,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _failed(error: Exception, output: Output) -> int:
     status, message = _explained(error)
     output.error(type(error).__name__, message, status)
-    if output.is_verbose:
-        import traceback
-
-        click.echo("".join(traceback.format_exception(error)), err=True)
+    cause = error.__cause__
+    while cause is not None and output.is_verbose:
+        click.echo(f"  because of {type(cause).__name__}: {printable(str(cause))}", err=True)
+        cause = cause.__cause__
     return status
 
 
 def _explained(error: Exception) -> tuple[int, str]:
     match error:
-        case PackageNotInstalledError():
-            return error.exit_code, str(error)
         case ZooError():
             return error.exit_code, str(error)
         case click.UsageError():

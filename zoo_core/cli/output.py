@@ -84,10 +84,11 @@ class Output:
             click.echo(text, err=True)
 
     def error(self, kind: str, message: str, status: int) -> None:
-        """The reason why there is no result."""
+        """The reason why there is no result: its first line, and all of it with ``-v``."""
         if self.is_json:
             self.document({"error": {"type": kind, "message": message, "exit_code": status}})
-        click.echo(f"{self.styled('error:', 'red')} {message}", err=True)
+        shown = message if self.is_verbose else message.partition("\n")[0]
+        click.echo(f"{self.styled('error:', 'red')} {shown}", err=True)
 
     def show_warning(self, message: Any, *_: Any) -> None:
         """What Python's warnings call; the signature is theirs."""
@@ -103,9 +104,10 @@ class Output:
         """Text for standard output, bold likewise."""
         return click.style(text, bold=True) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
-    def table(self, rows: list[list[str]]) -> None:
+    def table(self, rows: list[list[str]], *, is_result: bool = True) -> None:
         """Rows in columns that are as wide as their widest cell; the last is not padded."""
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
         for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            self.line(f"{self.strong(cells[0])}  {'  '.join(cells[1:])}".rstrip())
+            first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            line = "  ".join([self.strong(first) if is_result else first, *cells]).rstrip()
+            (self.line if is_result else self.message)(line)

@@ -115,7 +115,7 @@ def test_identity_gives_back_what_it_gets() -> None:
     [
         ("resnet_v1", {"layers": 51}, "layers must be one of 18, 34, 50, 101, 152, not 51"),
         ("resnet_v1", {"classes": 0}, "classes must be at least 1"),
-        ("resnet_v1", {"layer": 50}, "no field 'layer': did you mean layers?"),
+        ("resnet_v1", {"layer": 50}, "no field 'layer' .did you mean layers"),
         ("resnet_v1", {"layers": "fifty"}, r"Expected `int`, got `str` - at `\$.layers`"),
         ("ones", {"shape": [2], "dtype": "float8"}, "dtype 'float8': expected one of float16"),
         ("mlp", {"inputs": 1, "hidden": [], "outputs": 0}, "at least 1"),
