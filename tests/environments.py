@@ -6,14 +6,14 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.commands import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Environment:
         outer = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         lines = [f"import site; site.addsitedir({path!r})\n" for path in sorted(outer)]
         scheme = {"base": str(folder), "platbase": str(folder)}
-        (type(folder)(sysconfig.get_path("purelib", "venv", scheme)) / "outer.pth").write_text("".join(lines))
+        Path(sysconfig.get_path("purelib", "venv", scheme), "outer.pth").write_text("".join(lines))
         return cls(folder)
 
     @property
@@ -70,7 +70,6 @@ class Distribution:
     entry_points: Mapping[str, Mapping[str, str]]
     version: str = "1.2"
     requires: tuple[str, ...] = ("zoo-core>=0.1",)
-    files: Mapping[str, str] = field(default_factory=dict)
 
     def wheel(self, folder: Path) -> Path:
         """Build its wheel. Source: the binary distribution format, packaging.python.org."""
@@ -80,7 +79,6 @@ class Distribution:
         groups = (f"[{group}]\n{_lines(names)}" for group, names in self.entry_points.items())
         files = {
             f"{module}.py": self.code,
-            **self.files,
             f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n{requires}",
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{info}/entry_points.txt": "\n".join(groups),

@@ -158,9 +158,10 @@ class Catalogue:
     _missing: dict[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @cached_property
-    def _read(self) -> tuple[list[ModelRecord], list[str]]:
+    def _read(self) -> tuple[list[ModelRecord], list[str], list[ZooError]]:
         records: list[ModelRecord] = []
         messages: list[str] = []
+        errors: list[ZooError] = []
         for place in self.places:
             try:
                 repository = place.open()
@@ -169,7 +170,11 @@ class Catalogue:
                 messages += repository.problems
             except ZooError as error:
                 messages.append(f"repository {place.source.name} could not be read: {error}")
-        return records, messages
+                errors.append(error)
+        # Whoever names the repositories to ask wants to know that none of them answers; nothing else is hidden by it.
+        if errors and len(errors) == len(self.places) and all(place.source.is_named for place in self.places):
+            raise errors[0]
+        return records, messages, errors
 
     @property
     def records(self) -> list[ModelRecord]:
@@ -180,6 +185,11 @@ class Catalogue:
     def messages(self) -> list[str]:
         """What could not be read, and why."""
         return self._read[1]
+
+    @property
+    def errors(self) -> list[ZooError]:
+        """What kept repositories from being read."""
+        return self._read[2]
 
     def has_group(self, group_id: str) -> bool:
         """Whether any repository has a group id."""

@@ -398,6 +398,8 @@ class ModelZoo:
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
             return choose(explanation.accepted)
+        if not explanation.refused and question.catalogue.errors:
+            raise question.catalogue.errors[0]
         raise _nothing(question.criteria, explanation)
 
     def _alone(self, question: _Question) -> Explanation:

@@ -1,0 +1,1 @@
+"""A toy model that names colours. Importing this package imports no PyTorch; its module `factory` does."""
