@@ -136,14 +136,14 @@ def zoo_repository(engine: str) -> Callable[[Path], Load]:
 
 
 def imported(engine: str) -> Any:
-    """Zoo with everything that a load of the engine imports."""
+    """Zoo with everything that a load in this engine imports."""
     plugin = f"zoo_{engine.lower()}"
-    for name in ("zoo_core.loader", "zoo_core.default", "zoo_core.vision", f"{plugin}.engine", f"{plugin}.factories"):
+    ours = ("loader", "default", "vision", "parameters.values")
+    for name in (*(f"zoo_core.{module}" for module in ours), f"{plugin}.engine", f"{plugin}.networks.resnet"):
         import_module(name)
-    import zoo_core as zoo
-
-    _ = [getattr(zoo, name) for name in zoo.__all__]
-    return zoo
+    for name in ("packaging.requirements", "packaging.specifiers"):
+        import_module(name)
+    return import_module("zoo_core")
 
 
 def pytorch_peer(folder: Path) -> Load:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from warnings import warn
 import msgspec
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
-from zoo_core.atomic import atomic_file, umask
+from zoo_core.atomic import atomic_file, unique_name
 from zoo_core.errors import CacheError, IntegrityError, RepositoryError, ZooError, ZooWarning
 from zoo_core.metadata import archive_kind
 from zoo_core.record import ModelRecord
@@ -95,11 +94,11 @@ class Cache:
             return target
         with self._writing():
             target.parent.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+            building = target.parent / unique_name()
+            building.mkdir()
             try:
                 for name, blob in named.items():
                     link_or_copy(blob, building / name)
-                building.chmod(_folder_mode())
                 _rename_folder(building, target)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
@@ -178,10 +177,9 @@ class Cache:
         with self._writing():
             folder = self.home / "blobs"
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".partial-", dir=folder)
-            partial = Path(name)
+            partial = folder / unique_name()
             try:
-                with os.fdopen(handle, "wb") as stream:
+                with partial.open("xb") as stream:
                     found = self._receive(file, repository, stream, progress)
                 self._check(file, found, file.url, record)
                 return self._adopt(partial, file, found)
@@ -214,7 +212,7 @@ class Cache:
     def _adopt(self, partial: Path, file: ArtifactFile, found: Digests) -> Path:
         blob = self._blob(found.sha256)
         blob.parent.mkdir(parents=True, exist_ok=True)
-        partial.chmod(0o444 & ~umask())
+        make_read_only(partial)
         partial.replace(blob)
         if not file.sha256:
             self.write(self._digest_note(file), found.sha256.encode())
@@ -373,7 +371,12 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-        target.chmod(0o444 & ~umask())
+        make_read_only(target)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the permission to write from everyone who has it; what the umask left of the others stays."""
+    path.chmod(path.stat().st_mode & ~0o222)
 
 
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
@@ -429,6 +432,3 @@ def _component(text: str) -> str:
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
-
-def _folder_mode() -> int:
-    return 0o777 & ~umask()

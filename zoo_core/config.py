@@ -105,7 +105,7 @@ def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
 def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
     named = path or os.environ.get("ZOO_CONFIG")
     if named:
-        file = Path(named)
+        file = Path(named).expanduser()
         if not file.is_file():
             raise CriteriaError(f"configuration file {file} does not exist")
         return [(file.absolute(), True)]
@@ -139,8 +139,17 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
 
 
 def _near_key(content: Mapping[str, Any]) -> str:
-    known = _File.__struct_fields__
-    return next((did_you_mean(key, known) + f". Keys: {listing(known, limit=20)}" for key in content if key not in known), "")
+    """What to write instead of the first key that nobody knows, also inside ``[[repository]]`` and ``[[mirror]]``."""
+    tables: list[tuple[Mapping[str, Any], type[msgspec.Struct]]] = [(content, _File)]
+    for name, shape in (("repository", RepositorySettings), ("mirror", _MirrorSettings)):
+        items = content.get(name)
+        tables += [(item, shape) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    for table, shape in tables:
+        known = shape.__struct_fields__
+        for key in table:
+            if key not in known:
+                return did_you_mean(key, known) + f". Keys: {listing(known, limit=20)}"
+    return ""
 
 
 def _check_local(file: Path, content: Mapping[str, Any]) -> None:

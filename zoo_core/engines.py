@@ -61,7 +61,10 @@ class Engines:
 
     def owner_of(self, block: object) -> Engine | None:
         """The engine whose block an object is; broken engines are passed over."""
-        for name in self.names:
+        roots = {cls.__module__.partition(".")[0] for cls in type(block).__mro__}
+        # `torch` is in `PyTorch`: most often the right engine is asked first, and the others need not be imported.
+        likely = sorted(self.names, key=lambda name: not any(root in name.lower() for root in roots))
+        for name in likely:
             try:
                 engine = self.get(name)
             except PluginError:

@@ -51,7 +51,7 @@ class PluginRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """What ``--json`` prints."""
-        return dict(vars(self))
+        return msgspec.structs.asdict(self)
 
 
 class Hooks:

@@ -77,7 +77,10 @@ def _mrl_fields(mrl: MRL) -> dict[str, Any]:
 
 
 def _address(text: str) -> dict[str, Any]:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise CriteriaError(f"{text!r} is no address of a model: {error}") from error
     segments = [unquote(segment) for segment in [parts.netloc, *parts.path.split("/")[1:]]]
     if len(segments) > 4:
         raise CriteriaError(f"{text!r} has more than four segments; a slash inside an id is written %2F")

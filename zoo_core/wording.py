@@ -60,7 +60,7 @@ def printable(text: str) -> str:
     r"""Foreign text made harmless for a terminal: control and direction characters are escaped.
 
     >>> printable("a" + chr(27) + "[31m")
-    'a\\\\x1b[31m'
+    'a\\x1b[31m'
     """
     return "".join(
         char

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.atomic import atomic_file, atomic_path, umask
+from zoo_core.atomic import atomic_file, atomic_path, unique_name
 
 
 def permissions(path: Path) -> int:
@@ -73,5 +73,15 @@ def test_permissions_follow_the_umask(tmp_path: Path, usual_umask: object, mode:
     assert permissions(tmp_path / "note.txt") == expected
 
 
-def test_asking_for_the_umask_does_not_change_it(usual_umask: object) -> None:
-    assert (umask(), umask()) == (0o027, 0o027)
+def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to all threads: a file that another thread makes meanwhile would get wrong permissions."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask({mask:o})"))
+    with atomic_file(tmp_path / "note.txt") as stream:
+        stream.write(b"x")
+    assert (tmp_path / "note.txt").is_file()
+
+
+def test_names_of_what_is_not_whole_yet_are_hidden_and_never_the_same() -> None:
+    names = {unique_name() for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith(".partial-") for name in names)

@@ -12,7 +12,7 @@ from zoo_core import wording
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(wording) == doctest.TestResults(failed=0, attempted=6)
+    assert doctest.testmod(wording) == doctest.TestResults(failed=0, attempted=5)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def test_near_names_are_found_whatever_their_case_and_at_most_three(name: str, k
 
 
 def test_near_names_become_a_clause_or_nothing() -> None:
-    assert wording.did_you_mean("layer", ["layers", "player"]) == ": did you mean layers or player?"
+    assert wording.did_you_mean("layer", ["layers"]) == " (did you mean layers?)"
+    assert wording.did_you_mean("resnet", ["resnet_v1", "resnet_v2"]) == " (did you mean resnet_v2 or resnet_v1?)"
     assert wording.did_you_mean("xyz", ["layers"]) == ""
 
 
@@ -47,6 +48,10 @@ def test_near_names_become_a_clause_or_nothing() -> None:
 )
 def test_a_listing_is_sorted_by_value_without_repetition_and_cut(items: list[object], limit: int, expected: str) -> None:
     assert wording.listing(items, limit=limit) == expected
+
+
+def test_a_listing_begins_with_what_is_near_to_a_name() -> None:
+    assert wording.listing(["dog", "cat", "tabby cat"], near_to="tabby", limit=2) == "tabby cat, cat, and 1 more"
 
 
 @given(st.lists(st.text()))

