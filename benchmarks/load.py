@@ -138,10 +138,9 @@ def zoo_repository(engine: str) -> Callable[[Path], Load]:
 def imported(engine: str) -> Any:
     """Zoo with everything that a load in this engine imports."""
     plugin = f"zoo_{engine.lower()}"
-    ours = ("loader", "default", "vision", "parameters.values")
-    for name in (*(f"zoo_core.{module}" for module in ours), f"{plugin}.engine", f"{plugin}.networks.resnet"):
-        import_module(name)
-    for name in ("packaging.requirements", "packaging.specifiers"):
+    theirs = ("packaging.requirements", "packaging.specifiers")
+    ours = ("zoo_core.loader", "zoo_core.default", "zoo_core.vision", "zoo_core.parameters.values")
+    for name in (*theirs, *ours, f"{plugin}.engine", f"{plugin}.factories", f"{plugin}.networks.resnet"):
         import_module(name)
     return import_module("zoo_core")
 

@@ -431,4 +431,3 @@ def _component(text: str) -> str:
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,7 +98,14 @@ def _check_exists(name: str | Path | Repository, known: Sequence[Place]) -> None
 
 def _given(item: str | Path | Repository, opened: Opener, *, is_named: bool) -> Place:
     if isinstance(item, Repository):
-        return Place(Source(repository=item.url, name=item.url, is_named=is_named, is_configured=not is_named), lambda: item)
+        source = Source(
+            repository=item.url,
+            name=item.distribution or item.url,
+            distribution=item.distribution,
+            is_named=is_named,
+            is_configured=not is_named,
+        )
+        return Place(source, lambda: item)
     url = str(item) if "://" in str(item) else Path(item).expanduser().absolute().as_uri()
     return Place(Source(repository=url, name=str(item), is_named=is_named, is_configured=not is_named), lambda: opened(url))
 
@@ -122,17 +129,28 @@ def _of_entry(entry: EntryPoint, opened: Opener) -> Iterator[Place]:
     if ":" not in entry.value:
         # A folder of documents: nothing of it is imported, whatever core its package was made for.
         url = f"package://{entry.value}"
-        yield Place(source(url), lambda: opened(url))
+        yield Place(source(url), lambda: _carried(opened(url), entry))
         return
     try:
         found = list(entry.load()())
-    except Exception as error:  # noqa: BLE001 - a plugin's function may raise anything, and hurts nobody else
+    # A plugin's function may raise anything, also SystemExit, and hurts nobody else.
+    except (Exception, SystemExit) as error:
         raised = error if isinstance(error, ZooError) else RepositoryError(f"{type(error).__name__}: {error}")
         yield Place(source(f"{entry.distribution}:{entry.value}"), _raiser(raised))
         return
     for item in found:
         place = _given(item, opened, is_named=False)
-        yield Place(source(place.source.repository), place.open)
+        yield Place(source(place.source.repository), partial(_opened_for, place, entry))
+
+
+def _opened_for(place: Place, entry: EntryPoint) -> Repository:
+    return _carried(place.open(), entry)
+
+
+def _carried(repository: Repository, entry: EntryPoint) -> Repository:
+    # So that it stays the package's own when it is given to another zoo: ModelZoo([url, *ModelZoo().repositories]).
+    repository.distribution = entry.distribution
+    return repository
 
 
 def _raiser(error: ZooError) -> Callable[[], Repository]:

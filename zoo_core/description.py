@@ -10,11 +10,9 @@ from typing import Any
 from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
+from zoo_core.loader import PROGRAM_SUFFIXES
 from zoo_core.parameters import kind_of, read_parameters
 from zoo_core.record import ModelRecord
-
-#: Suffixes that tell a program before its bytes are here.
-_PROGRAM_SUFFIXES = ("-symbol.json", ".pt2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +127,7 @@ def _installed_code(what: str, name: str, entry: EntryPoint | None) -> dict[str,
 
 
 def _parameters(file: ArtifactFile, path: Path | None) -> dict[str, Any]:
-    kind = kind_of(path).trust if path is not None else "program" if file.name.endswith(_PROGRAM_SUFFIXES) else "unknown"
+    kind = kind_of(path).trust if path is not None else "program" if file.name.endswith(PROGRAM_SUFFIXES) else "unknown"
     allow_with = "--trust-programs" if kind == "program" else None
     return _run(kind, "parameters", file.name, sha256=file.sha256, allowed=kind == "data", allow_with=allow_with)
 

@@ -38,6 +38,8 @@ _OWN_ARGUMENTS = frozenset(
 )
 #: DJL's classes that one of our translators replaces.
 _DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
+#: Names that only programs have; the others show what they are by their bytes.
+PROGRAM_SUFFIXES = ("-symbol.json", ".pt2")
 _PARAMETER_SUFFIXES = (".safetensors", ".pth", ".pt", ".params", ".pt2")
 
 
@@ -87,6 +89,19 @@ class Material:
     def header(self) -> Mapping[str, str]:
         """What the parameter file says of itself."""
         return self.parameters.header if self.parameters is not None else {}
+
+
+def refuse_programs(record: ModelRecord) -> None:
+    """Refuse, before anything is downloaded, what shows by its name that it could not be loaded.
+
+    Raises:
+        UntrustedCodeError: The artifact is a program, or only the Python code that it carries could build its block.
+    """
+    for file in record.files:
+        if file.name.lower().endswith(PROGRAM_SUFFIXES):
+            raise UntrustedCodeError(
+                f"{printable(record.reference)} is a program ({printable(file.name)}), and this version of Zoo loads data only"
+            )
 
 
 def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | None) -> Material:

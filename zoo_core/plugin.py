@@ -74,7 +74,6 @@ class Hooks:
                 self._register(entry.load(), f"{entry.distribution} {entry.version}")
             except PluginError as error:
                 self.errors[entry] = str(error)
-                warn(str(error), ZooWarning, stacklevel=2)
 
     def observe(self, name: str, **arguments: Any) -> None:
         """Tell every plugin; what one raises becomes a warning that names its distribution."""
@@ -184,7 +183,7 @@ def _check(entry: EntryPoint, hooks: Hooks) -> None:
     match entry.group:
         case "zoo_core.repositories":
             if ":" in entry.value or not entry.is_compatible:
-                entry.load()
+                _check_function(entry)
             else:
                 package_folder(entry.value)
         case "zoo_core.plugins":
@@ -194,3 +193,12 @@ def _check(entry: EntryPoint, hooks: Hooks) -> None:
             engine_class(entry)
         case _:
             checked_class(entry, {BLOCK_FACTORIES: BlockFactory, TRANSLATORS: Translator}[entry.group])
+
+
+def _check_function(entry: EntryPoint) -> None:
+    function = entry.load()
+    try:
+        list(function())
+    # As on import: a plugin that calls sys.exit() must not end the host.
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{entry.described} raised {type(error).__name__}: {error}") from error

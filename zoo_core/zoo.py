@@ -424,9 +424,10 @@ class ModelZoo:
     # From an answer to a model.
 
     def _load_artifact(self, question: _Question, how: Any) -> Model:
-        from zoo_core.loader import material_of
+        from zoo_core.loader import material_of, refuse_programs
 
         record = self._chosen(question, for_load=True)
+        refuse_programs(record)
         repository = self._repository(question, record)
         engine = self._engine(usable_engines(record, question.criteria.engine, self._engines.names, self._order))
         files = self._cache.files(record, repository, progress=reporter(how.progress))

@@ -58,13 +58,18 @@ FOR_ANOTHER_CORE = Distribution(
         TRANSLATORS: {"later": "for_another_core:Translator"},
         REPOSITORIES: {"for-another-core": "for_another_core:repositories"},
         ENGINES_GROUP: {"Later": "for_another_core:Engine"},
-        PLUGINS: {"for-another-core": "for_another_core"},
+        PLUGINS: {"later-hooks": "for_another_core"},
     },
 )
 MISSPELT_HOOK = Distribution(
     name="misspelt-hook",
     code="import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_lodaed(model): raise AssertionError",
     entry_points={PLUGINS: {"misspelt-hook": "misspelt_hook"}},
+)
+WRONG_ARGUMENT = Distribution(
+    name="wrong-argument",
+    code="import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_loaded(modell): raise AssertionError",
+    entry_points={PLUGINS: {"wrong-argument": "wrong_argument"}},
 )
 RAISING_OBSERVER = Distribution(
     name="raising-observer",
@@ -75,6 +80,11 @@ RAISING_VETO = Distribution(
     name="raising-veto",
     code='import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_veto_candidate(record): raise OSError("the policy is not there")',
     entry_points={PLUGINS: {"raising-veto": "raising_veto"}},
+)
+EXITING_REPOSITORIES = Distribution(
+    name="exiting-repositories",
+    code='def repositories(): raise SystemExit("not today")',
+    entry_points={REPOSITORIES: {"exiting-repositories": "exiting_repositories:repositories"}},
 )
 RAISING_REPOSITORIES = Distribution(
     name="raising-repositories",
@@ -96,10 +106,12 @@ REPORTED: list[tuple[Distribution, str, str, str]] = [
     (RAISES, "pytorch.raises", "broken", "RuntimeError: no licence key"),
     (EXITS, "exits", "broken", "SystemExit: 3"),
     (NO_FACTORY, "pytorch.no_factory", "broken", "is 42; expected a subclass of zoo_core.BlockFactory"),
-    *((FOR_ANOTHER_CORE, name, "incompatible", "made for zoo-core>=99") for name in ("pytorch.later", "later", "Later", "for-another-core")),
-    (MISSPELT_HOOK, "misspelt-hook", "broken", "there is no hook 'zoo_lodaed': did you mean `zoo_loaded`?"),
+    *((FOR_ANOTHER_CORE, name, "incompatible", "made for zoo-core>=99") for name in ("pytorch.later", "later", "Later", "for-another-core", "later-hooks")),
+    (MISSPELT_HOOK, "misspelt-hook", "broken", "there is no hook 'zoo_lodaed'"),
+    (WRONG_ARGUMENT, "wrong-argument", "broken", "modell"),
     (RAISING_OBSERVER, "raising-observer", "ok", ""),
     (RAISING_REPOSITORIES, "raising-repositories", "broken", "ConnectionError: the directory of models is down"),
+    (EXITING_REPOSITORIES, "exiting-repositories", "broken", "SystemExit: not today"),
     (CLAIMS_ONE, "pytorch.claimed", "ambiguous", "also claimed by claims-two"),
     (CLAIMS_TWO, "mxnet.claimed", "ambiguous", "also claimed by claims-one"),
     (BROKEN_ENGINE, "TensorFlux", "broken", "No module named 'tensorflux'"),

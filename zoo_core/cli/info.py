@@ -62,10 +62,15 @@ def _runs(found: ModelInfo) -> list[tuple[str, str]]:
 
 def _described(run: Mapping[str, Any]) -> str:
     by = f" of {run['distribution']} {run['version']}" if run["distribution"] else ""
-    state = (
-        "allowed" if run["allowed"] else f"needs {run['allow_with']}" if run["allow_with"] else "known once its bytes are here"
-    )
-    return f"{run['kind']}: {run['what']} {run['name']}{by} ({state})"
+    return f"{run['kind']}: {run['what']} {run['name']}{by} ({_state(run)})"
+
+
+def _state(run: Mapping[str, Any]) -> str:
+    if run["allowed"]:
+        return "allowed"
+    if run["allow_with"]:
+        return f"needs {run['allow_with']}"
+    return "not installed" if run["kind"] == "code" else "known once its bytes are here"
 
 
 def _digest(file: Any) -> str:

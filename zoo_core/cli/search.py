@@ -58,7 +58,9 @@ def _sorted(records: list[ModelRecord], field: str | None) -> list[ModelRecord]:
 
 
 def _row(record: ModelRecord) -> list[str]:
-    properties = " ".join(f"{key}={value}" for key, value in record.properties.items())
+    # Several artifacts of one version differ by their names.
+    name = [record.name] if record.name not in ("", record.artifact_id) else []
+    properties = " ".join([*name, *(f"{key}={value}" for key, value in record.properties.items())])
     size = bytes_text(record.size) if record.size is not None else "-"
     cells = [record.reference, ", ".join(record.engines) or "-", record.application or "-", size, properties]
     return [printable(cell) for cell in cells]

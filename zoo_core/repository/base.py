@@ -17,9 +17,11 @@ class Repository(ABC):
 
     Attributes:
         url: What names it, in messages and in records.
+        distribution: The installed distribution that carries it, or "".
     """
 
     url: str
+    distribution: str = ""
 
     @abstractmethod
     def documents(self) -> Iterable[Metadata]:
