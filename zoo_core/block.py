@@ -102,15 +102,15 @@ def factory_from_dict(
 ) -> BlockFactory:
     """What `BlockFactory.from_json` does, from JSON values and entry points already read."""
     name, fields = document.get("factory"), document.get("fields", {})
-    requires = document.get("requires", [])
-    if not isinstance(name, str) or not isinstance(fields, dict) or not isinstance(requires, list):
+    requires, named = document.get("requires", []), document.get("engine")
+    if not (isinstance(name, str) and isinstance(named, str | None) and isinstance(fields, dict) and isinstance(requires, list)):
         raise PluginError('a serialized factory is {"factory": NAME, "engine": ENGINE, "fields": {...}, "requires": [...]}')
     missing = missing_requirements(str(item) for item in requires)
     if missing:
         raise PackageNotInstalledError(
             f"factory {name!r} needs packages that are not installed: {install_line(missing)}", missing
         )
-    return build(factory_class(name, installed, engine=document.get("engine") or engine), fields, what=f"factory {name!r}")
+    return build(factory_class(name, installed, engine=named or engine), fields, what=f"factory {name!r}")
 
 
 def _decoded(text: str) -> dict[str, Any]:

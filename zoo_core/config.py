@@ -141,9 +141,9 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
 def _near_key(content: Mapping[str, Any]) -> str:
     """What to write instead of the first key that nobody knows, also inside ``[[repository]]`` and ``[[mirror]]``."""
     tables: list[tuple[Mapping[str, Any], type[msgspec.Struct]]] = [(content, _File)]
-    for name, shape in (("repository", RepositorySettings), ("mirror", _MirrorSettings)):
+    for name, inner in (("repository", RepositorySettings), ("mirror", _MirrorSettings)):
         items = content.get(name)
-        tables += [(item, shape) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        tables += [(item, inner) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     for table, shape in tables:
         known = shape.__struct_fields__
         for key in table:

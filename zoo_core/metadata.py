@@ -162,6 +162,7 @@ def _file(key: str, content: msgspec.Raw, url: str, field: str) -> ArtifactFile:
     uri = _text(item.uri)
     if not uri:
         raise _malformed(url, f"{field}.uri", "expected an address, found nothing")
+    address = _resolved(uri, url, f"{field}.uri")
     default, archive = _stored_name(uri)
     name = default if item.name is None else _text(item.name)
     kind = _text(item.type) or ("dir" if archive in ("zip", "tgz", "tar") else "file")
@@ -171,7 +172,7 @@ def _file(key: str, content: msgspec.Raw, url: str, field: str) -> ArtifactFile:
         key=key,
         name=_checked_name(name, kind, url, f"{field}.name"),
         uri=uri,
-        url=_resolved(uri, url, f"{field}.uri"),
+        url=address,
         size=_size(item.size, url, f"{field}.size"),
         sha256=_digest(item.sha256, 64, url, f"{field}.sha256"),
         sha1=_digest(item.sha1Hash, 40, url, f"{field}.sha1Hash"),

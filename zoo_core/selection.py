@@ -302,7 +302,7 @@ def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
         field="repository",
         asked="",
         found=lambda r: r.source.name,
-        accepts=lambda r: owners.of(r) in (None, r.source),
+        accepts=lambda r: owners.stranger(r) is None,
         hint=lambda r, _: owners.reason(r),
     )
 
@@ -317,37 +317,52 @@ class Owners:
     def __init__(self, records: Sequence[ModelRecord]) -> None:
         self._records = records
 
-    def of(self, record: ModelRecord) -> Source | None:
-        """The owner of a record's group; None where the call itself names the record's repository."""
+    def stranger(self, record: ModelRecord) -> tuple[str, Source] | None:
+        """A group id of a record that another repository owns, with the owner; None where it is the record's own.
+
+        The group id inside its document counts too, since a record is found by it; and none counts where the call itself
+        names the record's repository.
+        """
         if record.source.is_named:
             return None
-        group = self._groups[record.group_id]
-        if group.distribution and not group.groups:
-            return self._packages.get((record.group_id, record.artifact_id), group)
-        return group
+        for group_id in (record.group_id, record.metadata.group_id):
+            owner = self._owner(group_id, record.artifact_id)
+            if owner != record.source:
+                return group_id, owner
+        return None
 
     def reason(self, record: ModelRecord) -> str:
         """Why a record is not chosen."""
-        owner = self.of(record)
-        name = owner.name if owner else ""
-        return f"group {record.group_id} belongs to {name}; to choose this one: --repository {record.source.name}"
+        group_id, owner = self.stranger(record) or (record.group_id, record.source)
+        return f"group {group_id} belongs to {owner.name}; to choose this one: --repository {record.source.name}"
+
+    def _owner(self, group_id: str, artifact_id: str) -> Source:
+        group = self._groups[group_id]
+        if group.distribution and not group.groups:
+            return self._packages.get((group_id, artifact_id), group)
+        return group
 
     @cached_property
     def _groups(self) -> dict[str, Source]:
         owners: dict[str, Source] = {}
-        for record in self._records:
-            current = owners.setdefault(record.group_id, record.source)
-            if record.group_id in record.source.groups and record.group_id not in current.groups:
-                owners[record.group_id] = record.source
+        # What a folder says comes before what a document inside it says.
+        claims = [(r.group_id, r.source) for r in self._records] + [(r.metadata.group_id, r.source) for r in self._records]
+        for group_id, source in claims:
+            current = owners.setdefault(group_id, source)
+            if group_id in source.groups and group_id not in current.groups:
+                owners[group_id] = source
         return owners
 
     @cached_property
     def _packages(self) -> dict[tuple[str, str], Source]:
         owners: dict[tuple[str, str], Source] = {}
-        for record in self._records:
+        carried = [record for record in self._records if record.source.distribution]
+        for record in carried:
             key = (record.group_id, record.artifact_id)
-            if record.source.distribution and (key not in owners or _claim(record) < _claim_of(owners[key], record.group_id)):
+            if key not in owners or _claim(record) < _claim_of(owners[key], record.group_id):
                 owners[key] = record.source
+        for record in carried:
+            owners.setdefault((record.metadata.group_id, record.artifact_id), record.source)
         return owners
 
 

@@ -97,9 +97,18 @@ class VersionRange(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def _specified(text: str, specifier: SpecifierSet) -> bool:
         try:
-            return specifier.contains(Version(text.removesuffix(_SNAPSHOT)), prereleases=True)
+            return specifier.contains(_pep440(text), prereleases=True)
         except InvalidVersion:
             return False
+
+
+def _pep440(text: str) -> Version:
+    """A version as specifiers compare it; a snapshot as what lies just below its release, as `version_key` has it."""
+    plain = text.removesuffix(_SNAPSHOT)
+    found = Version(plain)
+    if plain == text or found.is_devrelease or found.local:
+        return found
+    return Version(f"{plain}.dev0" if found.is_prerelease or found.is_postrelease else f"{plain}rc{10**9}")
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

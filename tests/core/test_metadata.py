@@ -286,18 +286,13 @@ def test_arguments_keep_their_json_values() -> None:
         ('{"layers": "18", "layers": "50"}', ".layers", "expected the key once, found it twice"),
         ('["layers"]', "", "expected an object, found list"),
         ('"layers"', "", "expected an object, found str"),
-        ("[" * 5000 + "]" * 5000, "", "expected|recursion|nest"),
-        ('{"layers": "\\ud800"}', ".layers", "expected Unicode text"),
-        ('{"\\ud800": "50"}', "", "expected Unicode text"),
     ],
-    ids=["list", "object", "twice", "a list", "a text", "nested too deep", "half a character", "half a character as key"],
+    ids=["list", "object", "twice", "a list", "a text"],
 )
 def test_malformed_properties_and_options_are_errors(field: str, value: str, where: str, expected: str) -> None:
     with pytest.raises(MetadataError, match=expected) as caught:
         read(raw_artifact(f'"{field}": {value}'))
-    assert caught.value.field.startswith("$.artifacts[0]")
-    if where:
-        assert caught.value.field == f"$.artifacts[0].{field}{where}"
+    assert caught.value.field == f"$.artifacts[0].{field}{where}"
 
 
 # files ---------------------------------------------------------------------------------------------------------------
@@ -488,6 +483,10 @@ def test_an_error_in_a_file_names_the_document_the_field_and_what_was_expected(
         (b'{"metadataVersion": "0.2", "groupId": "g", "artifactId": "a", "artifacts": {}}', "$.artifacts", "Expected `array"),
         (b'{"metadataVersion": "0.2", "groupId": "g", "artifactId": "a", "artifacts": [3]}', "$.artifacts[0]", "got `int`"),
         (b'{"metadataVersion": "0.2", "groupId": "g", "artifactId": "a", "licenses": []}', "$.licenses", "Expected `object"),
+        (raw_artifact('"properties": {"layers": "\\ud800"}'), "$", "no JSON"),
+        (raw_artifact('"properties": {"\\udc00": "50"}'), "$", "no JSON"),
+        (raw_artifact(f'"properties": {"[" * 5000 + "]" * 5000}'), "$", "no JSON"),
+        (raw_artifact(f'"arguments": {{"a": {"[" * 5000 + "]" * 5000}}}'), "$", "no JSON"),
         (raw_artifact('"engines": "PyTorch"'), "$.artifacts[0].engines", "Expected `array"),
         (raw_artifact('"requires": [1]'), "$.artifacts[0].requires[0]", "Expected `str`"),
         (raw_artifact('"arguments": []'), "$.artifacts[0].arguments", "Expected `object"),
@@ -496,6 +495,7 @@ def test_an_error_in_a_file_names_the_document_the_field_and_what_was_expected(
         (raw_artifact('"files": {"model": {}}'), "$.artifacts[0].files.model", "missing required field `uri`"),
         (raw_artifact('"version": true'), "$.artifacts[0].version", "got `bool`"),
     ],
+    ids=lambda value: ascii(value.decode("latin-1"))[-50:] if isinstance(value, bytes) else "",
 )  # fmt: skip
 def test_a_malformed_document_is_an_error_with_file_field_and_what_was_expected(
     content: bytes, field: str, message: str

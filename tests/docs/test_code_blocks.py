@@ -20,6 +20,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +77,9 @@ def photograph(name: str) -> Path:
 
 
 def printed_by_command(command: str) -> str:
-    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=300, check=False)
+    program = Path(sys.executable).with_name("zoo")  # the one that is installed here, whatever PATH says
+    arguments = [program, *shlex.split(command)[1:]]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -117,6 +120,12 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
         elif block.language == "console":
             for command in commands(block):
                 assert_shown(command, printed_by_command(command.code), page)
+
+
+def test_what_the_readme_shows_of_the_toy_package_is_in_it():
+    shown = [block.code for block in blocks((ROOT / "README.md").read_text("utf-8")) if block.language == "toml"]
+    assert shown
+    assert all(code in (ROOT / "examples/zoo-toy/pyproject.toml").read_text("utf-8") for code in shown)
 
 
 EXAMPLE = """

@@ -12,6 +12,7 @@ from tests.installed import ENGINES, any_engine, each_engine, has
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.commands import Commands
 
@@ -36,7 +37,9 @@ pathlib.Path(os.environ["ZOO_HOME"], "imported").touch()
 """
 
 RAISES = Distribution(
-    name="raises-on-import", code='raise RuntimeError("no licence key")', entry_points={FACTORIES: {"pytorch.raises": "raises_on_import:Net"}}
+    name="raises-on-import",
+    code='raise RuntimeError("no licence key")',
+    entry_points={FACTORIES: {"pytorch.raises": "raises_on_import:Net"}},
 )
 EXITS = Distribution(
     name="exits-on-import", code="raise SystemExit(3)", entry_points={TRANSLATORS: {"exits": "exits_on_import:Translator"}}
@@ -92,10 +95,14 @@ RAISING_REPOSITORIES = Distribution(
     entry_points={REPOSITORIES: {"raising-repositories": "raising_repositories:repositories"}},
 )
 CLAIMS_ONE = Distribution(
-    name="claims-one", code=FACTORY, entry_points={FACTORIES: {f"{engine.lower()}.claimed": "claims_one:Net" for engine in ENGINES}}
+    name="claims-one",
+    code=FACTORY,
+    entry_points={FACTORIES: {f"{engine.lower()}.claimed": "claims_one:Net" for engine in ENGINES}},
 )
 CLAIMS_TWO = Distribution(
-    name="claims-two", code=FACTORY, entry_points={FACTORIES: {f"{engine.lower()}.claimed": "claims_two:Net" for engine in ENGINES}}
+    name="claims-two",
+    code=FACTORY,
+    entry_points={FACTORIES: {f"{engine.lower()}.claimed": "claims_two:Net" for engine in ENGINES}},
 )
 BROKEN_ENGINE = Distribution(
     name="zoo-tensorflux", code="import tensorflux", entry_points={ENGINES_GROUP: {"TensorFlux": "zoo_tensorflux:Engine"}}
@@ -116,17 +123,27 @@ REPORTED: list[tuple[Distribution, str, str, str]] = [
     (CLAIMS_TWO, "mxnet.claimed", "ambiguous", "also claimed by claims-one"),
     (BROKEN_ENGINE, "TensorFlux", "broken", "No module named 'tensorflux'"),
 ]  # fmt: skip
-ALL = [*dict.fromkeys(item.name for item, *_ in REPORTED), TAKES_A_NAME.name]
+ALL = [*{item.name: item for item, *_ in REPORTED}.values(), TAKES_A_NAME]
+ALL_NAMES = [item.name for item in ALL]
+
+
+def install(folder: Path, *distributions: Distribution) -> Commands:
+    """A fresh environment with distributions installed by pip, whatever they require."""
+    environment = Environment.make(folder / "environment")
+    environment.install(*(distribution.wheel(folder) for distribution in distributions), dependencies=False)
+    return environment.commands(folder)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Callable[..., Commands]:
+    """A function that installs distributions and gives the command ``zoo`` of that environment."""
+    return lambda *distributions: install(tmp_path, *distributions)
 
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     """One environment with all of these but the veto, which by its nature stops every search."""
-    folder = tmp_path_factory.mktemp("troubled")
-    environment = Environment.make(folder / "environment")
-    distributions = {id(item): item for item, *_ in REPORTED} | {id(TAKES_A_NAME): TAKES_A_NAME}
-    environment.install(*(item.wheel(folder) for item in distributions.values()), dependencies=False)
-    return environment.commands(folder)
+    return install(tmp_path_factory.mktemp("troubled"), *ALL)
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +175,13 @@ class TestEachFaultIsReported:
     def test_a_taken_name_is_still_its_owners(self, engine, listed):
         name, owner = f"{engine.lower()}.resnet_v1", f"zoo-{engine.lower()}"
         states = {item["distribution"]: item for item in listed if item["name"] == name}
-        assert {distribution: item["status"] for distribution, item in states.items()} == {owner: "ok", "takes-a-name": "shadowed"}
+        assert {distribution: item["status"] for distribution, item in states.items()} == {
+            owner: "ok",
+            "takes-a-name": "shadowed",
+        }
         assert states["takes-a-name"]["error"] == f"{owner} owns the name; takes-a-name:{name} chooses this one"
 
-    @pytest.mark.parametrize("distribution", ALL)
+    @pytest.mark.parametrize("distribution", ALL_NAMES)
     def test_in_a_line_for_people_too(self, distribution, printed):
         rows, _messages = printed
         assert any(f"{distribution} 1.2" in line for line in rows.splitlines())
@@ -177,7 +197,7 @@ class TestEachFaultIsReported:
         assert any(error in line for line in lines)
 
     def test_all_others_are_well(self, listed):
-        others = [item for item in listed if item["distribution"] not in ALL]
+        others = [item for item in listed if item["distribution"] not in ALL_NAMES]
         assert {"zoo-core"} <= {item["distribution"] for item in others}
         assert {item["status"] for item in others} == {"ok"}
 
