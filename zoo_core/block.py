@@ -103,7 +103,9 @@ def factory_from_dict(
     """What `BlockFactory.from_json` does, from JSON values and entry points already read."""
     name, fields = document.get("factory"), document.get("fields", {})
     requires, named = document.get("requires", []), document.get("engine")
-    if not (isinstance(name, str) and isinstance(named, str | None) and isinstance(fields, dict) and isinstance(requires, list)):
+    if not (
+        isinstance(name, str) and isinstance(named, str | None) and isinstance(fields, dict) and isinstance(requires, list)
+    ):
         raise PluginError('a serialized factory is {"factory": NAME, "engine": ENGINE, "fields": {...}, "requires": [...]}')
     missing = missing_requirements(str(item) for item in requires)
     if missing:

@@ -134,7 +134,7 @@ def _of_entry(entry: EntryPoint, opened: Opener) -> Iterator[Place]:
     try:
         found = list(entry.load()())
     # A plugin's function may raise anything, also SystemExit, and hurts nobody else.
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         raised = error if isinstance(error, ZooError) else RepositoryError(f"{type(error).__name__}: {error}")
         yield Place(source(f"{entry.distribution}:{entry.value}"), _raiser(raised))
         return

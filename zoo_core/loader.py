@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
-from zoo_core import application as applications
 from zoo_core.artifact import CODE_KEY, MRL, PARAMETER_KEYS
 from zoo_core.block import BlockFactory, factory_class, factory_from_dict
 from zoo_core.criteria import Criteria
 from zoo_core.device import Device
 from zoo_core.engine import Engine, LoadReport
 from zoo_core.engines import Engines
-from zoo_core.entry_points import TRANSLATORS, InstalledEntryPoints
+from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.model import Model, signature_of
@@ -82,7 +81,6 @@ class Material:
     files: Mapping[str, Path] = field(default_factory=FrozenDict)
     arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
     options: Mapping[str, str] = field(default_factory=FrozenDict)
-    application: str = ""
     carrier: str | None = None
 
     @property
@@ -120,7 +118,6 @@ def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | N
         files=FrozenDict(files),
         arguments={"application": record.application, **record.arguments},
         options=record.artifact.options,
-        application=record.application,
         carrier=record.source.distribution or None,
     )
 
@@ -151,7 +148,7 @@ def load(material: Material, engine: Engine, how: How, installed: InstalledEntry
     """
     arguments = FrozenDict({**material.arguments, **how.arguments})
     factory = None if how.block is not None else _factory(material, engine, how, arguments, installed)
-    translator = _translator(material, how, arguments, installed)
+    translator = _translator(material, how, arguments, installed, factory)
     _check_arguments(material, how, factory, translator)
     options = _options(material, how, engine)
     hooks.observe("zoo_loading", record=material.record, engine=engine.name)
@@ -219,7 +216,8 @@ def _factory(
     name = how.block_factory or arguments.get("blockFactory") or arguments.get("block_factory")
     if name is not None:
         found = factory_class(str(name), installed, engine=engine.name, carrier=material.carrier)
-        return build_from_arguments(found, arguments, what=f"factory {str(name)!r}")
+        beside = _translator_class(material, how, arguments, installed)
+        return build_from_arguments(found, arguments, what=f"factory {str(name)!r}", beside=beside)
     if "zoo.factory" in material.header:
         document = _header_value(material, "zoo.factory")
         # Arguments of the call change fields of the factory that the file names.
@@ -241,27 +239,36 @@ def _with_arguments(factory: BlockFactory, arguments: Mapping[str, Any]) -> Bloc
 
 
 def _translator(
-    material: Material, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+    material: Material,
+    how: How,
+    arguments: Mapping[str, Any],
+    installed: InstalledEntryPoints,
+    factory: BlockFactory | None,
 ) -> Translator | None:
+    """Where the translator comes from; the first match wins. Without one, predictions take and give arrays."""
     if isinstance(how.translator, Translator):
         return how.translator
-    name = how.translator or arguments.get("translatorFactory") or arguments.get("translator_factory")
-    if name is None and "zoo.translator" in material.header:
+    found = _translator_class(material, how, arguments, installed)
+    if found is not None:
+        beside = type(factory) if factory is not None else None
+        translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
+    elif "zoo.translator" in material.header:
         translator = translator_from_dict(_header_value(material, "zoo.translator"), installed)
-        return translator.with_files(material.files)
-    if name is None:
-        name = _default_translator(material.application, installed)
+    else:
+        return None
+    return translator.with_files(material.files)
+
+
+def _translator_class(
+    material: Material, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+) -> type[Translator] | None:
+    """The class of the translator that the call or the arguments name."""
+    if isinstance(how.translator, Translator):
+        return type(how.translator)
+    name = how.translator or arguments.get("translatorFactory") or arguments.get("translator_factory")
     if name is None:
         return None
-    name = _DJL_TRANSLATORS.get(str(name), str(name))
-    found = translator_class(name, installed, carrier=material.carrier)
-    return build_from_arguments(found, arguments, what=f"translator {name!r}").with_files(material.files)
-
-
-def _default_translator(application: str, installed: InstalledEntryPoints) -> str | None:
-    """The translator that is registered under the application's own name."""
-    name = (applications.canonical(application) or "").rpartition("/")[2]
-    return name if any(entry.name == name for entry in installed.group(TRANSLATORS)) else None
+    return translator_class(_DJL_TRANSLATORS.get(str(name), str(name)), installed, carrier=material.carrier)
 
 
 def _check_arguments(material: Material, how: How, factory: BlockFactory | None, translator: Translator | None) -> None:

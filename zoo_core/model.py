@@ -105,7 +105,7 @@ class Model:
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
         self._engine = _engine(block, engine)
-        self.translator = _translator(translator, self.arguments)
+        self.translator = _translator(translator, self.arguments, self.factory)
 
     @property
     def engine(self) -> str:
@@ -289,11 +289,13 @@ def _engine(block: Any, engine: Engine | str | None) -> Engine:
     return found
 
 
-def _translator(translator: Translator | str | None, arguments: Mapping[str, Any]) -> Translator | None:
+def _translator(
+    translator: Translator | str | None, arguments: Mapping[str, Any], factory: BlockFactory | None
+) -> Translator | None:
     if not isinstance(translator, str):
         return translator
     found = translator_class(translator, InstalledEntryPoints.scan())
-    return build_from_arguments(found, arguments, what=f"translator {translator!r}")
+    return build_from_arguments(found, arguments, what=f"translator {translator!r}", beside=type(factory) if factory else None)
 
 
 def _named(x: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -74,8 +74,12 @@ def build(cls: type[Thing], fields: Mapping[str, Any], *, what: str) -> Thing:
         raise InputError(f"{what} cannot be built from {dict(fields)!r}: {error}") from error
 
 
-def build_from_arguments(cls: type[Thing], arguments: Mapping[str, Any], *, what: str) -> Thing:
+def build_from_arguments(cls: type[Thing], arguments: Mapping[str, Any], *, what: str, beside: type | None = None) -> Thing:
     """Construct a registered class from those arguments that are its fields; ``numLayers`` is the field ``num_layers``.
+
+    Args:
+        beside: A class that is built from the same arguments. Where both have a field of one name, each takes a value of its
+            own type: ``classes`` is a number to a factory and a list of names to a translator.
 
     Raises:
         InputError: A wrong type or a value out of range.
@@ -83,7 +87,19 @@ def build_from_arguments(cls: type[Thing], arguments: Mapping[str, Any], *, what
     known = set(field_names(cls))
     fields = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in known}
     fields.update({name: value for name, value in arguments.items() if name in known})
+    types = get_type_hints(cls)
+    for name in set(fields).intersection(field_names(beside) if beside else ()):
+        if not _is_of_type(fields[name], types[name]):
+            del fields[name]
     return build(cls, fields, what=what)
+
+
+def _is_of_type(value: Any, type_: Any) -> bool:
+    try:
+        msgspec.convert(value, type=type_, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def fields_of(thing: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Train the toy's model and write its parameter file and its document into the catalogue.
 
-The data are made here: each of eight colours of CSS, with noise. Seeded: the same packages on the same machine give the same file.
+The data are made here: eight colours of CSS with noise. Seeded: the same packages on the same machine give the same file.
 
     pip install --editable . && python train.py
 """

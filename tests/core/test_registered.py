@@ -155,3 +155,18 @@ def test_a_class_that_is_registered_nowhere_is_an_error_with_the_lines_for_pypro
         'Add to pyproject.toml:\n[project.entry-points."zoo_core.block_factories"]\n'
         f'"unregistered" = "{toys.__name__}:Unregistered"'
     )
+
+
+def test_a_name_that_two_classes_share_goes_to_the_one_whose_type_it_has() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Network:
+        classes: int = 1000
+
+    @dataclass(frozen=True, kw_only=True)
+    class Names:
+        classes: tuple[str, ...] = ()
+
+    for classes, network, names in ((3, Network(classes=3), Names()), (["a", "b"], Network(), Names(classes=("a", "b")))):
+        arguments = {"classes": classes}
+        assert build_from_arguments(Network, arguments, what="a", beside=Names) == network
+        assert build_from_arguments(Names, arguments, what="b", beside=Network) == names

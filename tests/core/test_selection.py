@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.records import HERE, parameters, record, source
+from tests.records import parameters, record, source
 from zoo_core import AmbiguousModelError, Criteria, CriteriaError, Explanation, ModelRecord
 from zoo_core.selection import Surroundings, choose, select, usable_engines
 
@@ -479,7 +479,3 @@ def test_quite_other_models_are_left_out_of_the_text_unless_there_is_nothing_els
 def test_a_malformed_version_never_reaches_a_record() -> None:
     with pytest.raises(CriteriaError):
         ask(record(), version="[1.0")
-
-
-def test_all_here_are_from_one_repository_unless_said_otherwise() -> None:
-    assert record().source == HERE

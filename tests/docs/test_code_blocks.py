@@ -77,10 +77,11 @@ def photograph(name: str) -> Path:
 
 
 def printed_by_command(command: str) -> str:
+    """What a terminal shows: results and messages."""
     program = Path(sys.executable).with_name("zoo")  # the one that is installed here, whatever PATH says
     arguments = [program, *shlex.split(command)[1:]]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 

@@ -113,7 +113,10 @@ REPORTED: list[tuple[Distribution, str, str, str]] = [
     (RAISES, "pytorch.raises", "broken", "RuntimeError: no licence key"),
     (EXITS, "exits", "broken", "SystemExit: 3"),
     (NO_FACTORY, "pytorch.no_factory", "broken", "is 42; expected a subclass of zoo_core.BlockFactory"),
-    *((FOR_ANOTHER_CORE, name, "incompatible", "made for zoo-core>=99") for name in ("pytorch.later", "later", "Later", "for-another-core", "later-hooks")),
+    *(
+        (FOR_ANOTHER_CORE, name, "incompatible", "made for zoo-core>=99")
+        for name in ("pytorch.later", "later", "Later", "for-another-core", "later-hooks")
+    ),
     (MISSPELT_HOOK, "misspelt-hook", "broken", "there is no hook 'zoo_lodaed'"),
     (WRONG_ARGUMENT, "wrong-argument", "broken", "modell"),
     (RAISING_OBSERVER, "raising-observer", "ok", ""),
@@ -122,7 +125,7 @@ REPORTED: list[tuple[Distribution, str, str, str]] = [
     (CLAIMS_ONE, "pytorch.claimed", "ambiguous", "also claimed by claims-two"),
     (CLAIMS_TWO, "mxnet.claimed", "ambiguous", "also claimed by claims-one"),
     (BROKEN_ENGINE, "TensorFlux", "broken", "No module named 'tensorflux'"),
-]  # fmt: skip
+]
 ALL = [*{item.name: item for item, *_ in REPORTED}.values(), TAKES_A_NAME]
 ALL_NAMES = [item.name for item in ALL]
 
