@@ -13,7 +13,7 @@ import msgspec
 from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints
-from zoo_core.errors import RepositoryError, ZooError
+from zoo_core.errors import MetadataError, RepositoryError, ZooError
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import HttpRepository
@@ -179,20 +179,22 @@ class Catalogue:
     def _read(self) -> tuple[list[ModelRecord], list[str], list[ZooError]]:
         records: list[ModelRecord] = []
         messages: list[str] = []
-        errors: list[ZooError] = []
+        unread: list[ZooError] = []
+        malformed: list[ZooError] = []
         for place in self.places:
             try:
                 repository = place.open()
                 self._repositories[place.source.repository] = repository
                 records += self._records(place.source, repository)
                 messages += repository.problems
+                malformed += map(MetadataError, repository.problems)
             except ZooError as error:
                 messages.append(f"repository {place.source.name} could not be read: {error}")
-                errors.append(error)
+                unread.append(error)
         # Whoever names the repositories to ask wants to know that none of them answers; nothing else is hidden by it.
-        if errors and len(errors) == len(self.places) and all(place.source.is_named for place in self.places):
-            raise errors[0]
-        return records, messages, errors
+        if unread and len(unread) == len(self.places) and all(place.source.is_named for place in self.places):
+            raise unread[0]
+        return records, messages, [*unread, *malformed]
 
     @property
     def records(self) -> list[ModelRecord]:
@@ -206,7 +208,7 @@ class Catalogue:
 
     @property
     def errors(self) -> list[ZooError]:
-        """What kept repositories from being read."""
+        """What kept repositories or documents from being read."""
         return self._read[2]
 
     def has_group(self, group_id: str) -> bool:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo_core.artifact import ArtifactFile
 from zoo_core.atomic import atomic_file
-from zoo_core.cache import digest_file
+from zoo_core.cache import Digests, digest_file
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.http import INDEX_NAME
@@ -71,10 +72,7 @@ def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[st
                 continue
             field = f"$.artifacts[{number}].files.{file.key}"
             found = digest_file(local)
-            if file.sha256 and file.sha256 != found.sha256:
-                raise MetadataError(
-                    f"{path}: {field}.sha256: {file.sha256} is not that of {local}: {found.sha256}", str(path), field
-                )
+            _check_digests(file, found, path, field, local)
             item = document["artifacts"][number]["files"][file.key]
             missing = {"sha256": found.sha256, "size": local.stat().st_size}
             missing = {name: value for name, value in missing.items() if item.get(name) is None}
@@ -84,3 +82,17 @@ def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[st
         with atomic_file(path) as stream:
             stream.write((json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return filled
+
+
+def _check_digests(file: ArtifactFile, found: Digests, path: Path, field: str, local: Path) -> None:
+    """Compare each digest that a document gives, so that a damaged file never gets a full digest of its own."""
+    digests = (
+        ("sha256", file.sha256, found.sha256),
+        ("sha1Hash", file.sha1, found.sha1),
+        ("sha256Prefix", file.sha256_prefix, found.sha256),
+    )
+    for name, given, actual in digests:
+        if given and not actual.startswith(given):
+            raise MetadataError(
+                f"{path}: {field}.{name}: {given} is not that of {local}: {actual}", str(path), f"{field}.{name}"
+            )

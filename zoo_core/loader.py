@@ -15,14 +15,14 @@ from zoo_core.criteria import Criteria
 from zoo_core.device import Device
 from zoo_core.engine import Engine, LoadReport
 from zoo_core.engines import Engines
-from zoo_core.entry_points import InstalledEntryPoints
+from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints
 from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.model import Model, signature_of
 from zoo_core.parameters import ParameterFile, kind_of, read_parameters
 from zoo_core.plugin import Hooks
 from zoo_core.record import ModelRecord
-from zoo_core.registered import build_from_arguments, field_names, snake_case
+from zoo_core.registered import build_from_arguments, entry_point_of, field_names, snake_case
 from zoo_core.selection import choose
 from zoo_core.translator import Translator, translator_class, translator_from_dict
 from zoo_core.wording import did_you_mean, listing, printable
@@ -358,6 +358,25 @@ def engines_of_file(material: Material, asked: str | None, engines: Engines) -> 
         return [asked]
     named = json.loads(material.header["zoo.engines"]) if "zoo.engines" in material.header else []
     return named if isinstance(named, list) and named else engines.names
+
+
+def implied_engine(how: How, engines: Engines, installed: InstalledEntryPoints) -> str | None:
+    """The engine that a block or a factory given to the load is for; None where it leaves the choice."""
+    if how.block is not None:
+        owner = engines.owner_of(how.block)
+        return owner.name if owner else None
+    if how.block_factory is None:
+        return None
+    if isinstance(how.block_factory, str):
+        name = how.block_factory.rpartition(":")[2]
+    else:
+        try:
+            name = entry_point_of(type(how.block_factory), BLOCK_FACTORIES, installed).name
+        except PluginError:
+            # A class that is registered nowhere can still build; it only cannot be found again.
+            return None
+    prefix = name.partition(".")[0]
+    return next((engine for engine in engines.names if engine.lower() == prefix), None)
 
 
 @dataclass(frozen=True)

@@ -300,19 +300,29 @@ def _translator(
 
 def _named(x: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Arrays by the names of a signature; a single array or a tuple goes by position."""
-    import numpy as np
-
     if isinstance(x, Mapping):
-        return {str(name): np.asarray(array) for name, array in x.items()}
-    arrays = [np.asarray(array) for array in (x if isinstance(x, tuple) else (x,))]
-    if any(array.dtype.hasobject for array in arrays):
-        raise InputError(f"expected an array, a tuple or a dict of arrays, not {type(x).__name__}")
+        return {str(name): _array(item) for name, item in x.items()}
+    arrays = [_array(item) for item in (x if isinstance(x, tuple) else (x,))]
     if specs and len(specs) != len(arrays):
         raise InputError(
             f"the model has {len(specs)} inputs ({listing(spec.name for spec in specs)}), and {len(arrays)} were given"
         )
     names = [spec.name for spec in specs] or (["input"] if len(arrays) == 1 else [f"input_{n}" for n in range(len(arrays))])
     return dict(zip(names, arrays, strict=True))
+
+
+def _array(x: Any) -> Array:
+    """What a user gave, as an array of numbers."""
+    import numpy as np
+
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise InputError(f"expected an array, a tuple or a dict of arrays, not a ragged {type(x).__name__}") from error
+    # Texts, dates and objects are arrays to NumPy and inputs to nobody.
+    if array.dtype.kind in "OSUMm":
+        raise InputError(f"expected an array, a tuple or a dict of arrays, not {type(x).__name__}")
+    return array
 
 
 def _single(outputs: dict[str, Array]) -> Any:

@@ -80,7 +80,7 @@ class Hooks:
         for plugin, source in self._sources:
             try:
                 self._call(plugin, name, arguments)
-            except Exception as error:  # noqa: BLE001 - an observer's fault must not stop the work
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault must not stop the work
                 warn(f"hook {name} of {source} raised {type(error).__name__}: {error}", ZooWarning, stacklevel=2)
 
     def first(self, name: str, **arguments: Any) -> Any:
@@ -92,7 +92,7 @@ class Hooks:
         for plugin, source in self._sources:
             try:
                 answer = self._call(plugin, name, arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise PluginError(f"hook {name} of {source} raised {type(error).__name__}: {error}") from error
             if answer is not None:
                 return answer
@@ -105,7 +105,7 @@ class Hooks:
             try:
                 found = self._call(plugin, name, arguments)
                 answers += [item for part in found or [] for item in part]
-            except Exception as error:  # noqa: BLE001 - an observer's fault must not stop the work
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault must not stop the work
                 warn(f"hook {name} of {source} raised {type(error).__name__}: {error}", ZooWarning, stacklevel=2)
         return answers
 
@@ -133,7 +133,7 @@ class Hooks:
         try:
             self._manager.register(plugin)
         except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"{source}: {error}") from error
+            raise PluginError(f"{source}: {' '.join(str(error).split())}") from error
         self._sources.append((plugin, source))
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK = 1 << 20
+#: Headers that may follow a redirect to another origin.
+_PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "if-none-match", "if-range", "range", "user-agent"})
 
 Authorise = Callable[[str, Mapping[str, str]], Mapping[str, str]]
 
@@ -56,7 +58,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             OfflineError: The network is forbidden.
-            RepositoryError: No connection, or a status that is neither 200, 206 nor 304.
+            RepositoryError: No connection, a status that is neither 200, 206 nor 304, or a body that breaks off.
         """
         if self.is_offline():
             raise OfflineError(f"offline: {printable(url)} is not on this machine and offline mode forbids the network", url)
@@ -77,7 +79,10 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
                     raise RepositoryError(
                         f"{printable(url)}: the server answered {response.status_code} {response.reason}", url
                     )
-                yield response
+                try:
+                    yield response
+                except requests.RequestException as error:
+                    raise RepositoryError(f"{printable(url)}: the connection broke: {_reason(error)}", url) from error
 
     def stream(self, url: str, offset: int = 0) -> BinaryIO:
         """The bytes of an address from an offset on, as a stream that must be closed."""
@@ -102,8 +107,9 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
                 if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
                     raise requests.exceptions.InvalidSchema(f"a redirect to {prepared_request.url} is not followed")
                 if new.netloc != old.netloc:
-                    for name in ("Authorization", "Cookie", "X-Api-Key", "Private-Token"):
-                        prepared_request.headers.pop(name, None)
+                    # Whatever else a plugin added may be a credential, whatever it is called.
+                    for name in [name for name in prepared_request.headers if name.lower() not in _PLAIN_HEADERS]:
+                        del prepared_request.headers[name]
 
         retry = Urllib3Retry(
             total=self.retry.attempts,

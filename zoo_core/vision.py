@@ -183,7 +183,8 @@ def _from_array(array: Any) -> Image:
 
     pixels = np.asarray(array)
     shape: Sequence[int] = pixels.shape
-    if pixels.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+    is_shaped = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not is_shaped or not pixels.size:
         raise InputError(
             "expected a picture as uint8[height, width, 3] or uint8[height, width], "
             f"not {pixels.dtype}[{', '.join(map(str, shape))}]"

@@ -45,7 +45,7 @@ from zoo_core.registered import build
 from zoo_core.requirements import engine_package, install_line
 from zoo_core.selection import Explanation, Refusal, Surroundings, choose, select, usable_engines, wanted_engines
 from zoo_core.transfer import Transfer
-from zoo_core.wording import printable
+from zoo_core.wording import listing, printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -270,9 +270,13 @@ class ModelZoo:
             UntrustedCodeError: Loading would run a program or code that is not trusted.
             ParameterError: The parameters do not fit the block.
         """
-        from zoo_core.loader import How, material_of_path
+        from zoo_core.loader import How, implied_engine, material_of_path
 
         how = How(**{item.name: keywords.pop(item.name) for item in dataclasses.fields(How) if item.name in keywords})
+        is_open = keywords.get("engine") is None and not (isinstance(what, Criteria) and what.engine)
+        implied = implied_engine(how, self._engines, self._installed) if is_open else None
+        if implied is not None:
+            keywords["engine"] = implied
         if model_path is None:
             return self._load_artifact(self._question(what, model_urls, keywords), how)
         check_names(keywords)
@@ -486,8 +490,9 @@ def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
     if last and all(_is_missing(refusal, criteria) for refusal in last):
         return _missing_package(last, asked, more, criteria)
     if not explanation.refused:
-        why = "; ".join(explanation.messages) or "no repository holds any model: pip install zoo-pytorch"
-        return ModelNotFoundError(f"no model matches {asked}: {why}", explanation)
+        return ModelNotFoundError(
+            f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
+        )
     nearest = explanation.refused[0]
     return ModelNotFoundError(
         f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{more}", explanation
@@ -508,6 +513,6 @@ def _missing_package(refused: Sequence[Refusal], asked: str, more: str, criteria
         names = {engine for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
         packages = sorted(engine_package(engine) for engine in names)
         line = " or ".join(install_line([package]) for package in packages)
-        return EngineNotInstalledError(f"no engine for {asked} is installed: {line}{more}", packages)
+        return EngineNotInstalledError(f"no engine for {asked} is installed: {listing(names)}: {line}{more}", packages)
     packages = sorted({package for refusal in refused for package in refusal.record.missing})
     return PackageNotInstalledError(f"packages for {asked} are missing: {install_line(packages)}{more}", packages)

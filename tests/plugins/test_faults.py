@@ -79,6 +79,11 @@ RAISING_OBSERVER = Distribution(
     code='import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_loaded(model): raise KeyError("no such meter")',
     entry_points={PLUGINS: {"raising-observer": "raising_observer"}},
 )
+EXITING_OBSERVER = Distribution(
+    name="exiting-observer",
+    code="import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_loaded(model): raise SystemExit(3)",
+    entry_points={PLUGINS: {"exiting-observer": "exiting_observer"}},
+)
 RAISING_VETO = Distribution(
     name="raising-veto",
     code='import zoo_core as zoo\n\n@zoo.hookimpl\ndef zoo_veto_candidate(record): raise OSError("the policy is not there")',
@@ -314,6 +319,12 @@ class TestAHookThatRaises:
         assert done.status == 0, done.err
         (warning,) = done.warnings
         assert "zoo_loaded of raising-observer 1.2 raised KeyError: 'no such meter'" in warning
+
+    def test_an_observer_that_exits_does_not_end_the_command(self, installed, digit):
+        done = installed(EXITING_OBSERVER).zoo("predict", "digits_mlp", digit, "--engine", any_engine())
+        assert done.status == 0, done.err
+        (warning,) = done.warnings
+        assert "zoo_loaded of exiting-observer 1.2 raised SystemExit: 3" in warning
 
     @pytest.mark.skipif(not any(has(f"zoo-{engine.lower()}") for engine in ENGINES), reason="needs a catalogue")
     def test_a_vetos_is_an_error_since_a_veto_must_not_be_lost(self, installed):

@@ -89,7 +89,8 @@ class HttpRepository(Repository):
             return known[0]
         try:
             return self._revalidated(known)
-        except RepositoryError as error:
+        # What a captive portal answers is no index, and must not hide the known one either.
+        except (RepositoryError, MetadataError) as error:
             if known is None:
                 raise
             if not isinstance(error, OfflineError):

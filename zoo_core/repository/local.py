@@ -25,7 +25,8 @@ class FolderRepository(Repository):
     """
 
     def __init__(self, root: Path, *, url: str | None = None) -> None:
-        self.root = root.absolute()
+        # Addresses of files are resolved against it, and a `..` in it would not survive that.
+        self.root = root.resolve()
         self.url = url or self.root.as_uri()
         self._problems: tuple[str, ...] = ()
 

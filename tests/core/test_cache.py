@@ -1,0 +1,570 @@
+"""Artifacts to verified local files."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import filelock
+import pytest
+
+from tests import repositories as make
+from tests.records import record, source
+from zoo_core import ArtifactFile, CacheError, IntegrityError, Metadata, ModelRecord, Repository, RepositoryError, ZooWarning
+from zoo_core import cache as cache_module
+from zoo_core.cache import Cache, copy_folder
+from zoo_core.repository.local import FolderRepository
+
+WEIGHTS, LABELS = b"weights" * 100, b"cat\ndog\n"
+URL = "https://models.example/zoo/"
+
+
+class Memory(Repository):
+    """A repository whose files are in memory, as if they were far away; it counts how often each is opened."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.url, self.contents, self.opened = URL, files, list[str]()
+
+    def documents(self) -> Iterator[Metadata]:
+        yield from ()
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        self.opened.append(file.key)
+        return io.BytesIO(self.contents[file.key][offset:])
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+def file(key: str = "parameters", content: bytes | None = WEIGHTS, **fields: object) -> ArtifactFile:
+    """A file of an artifact, with the full digest of its content unless that is None."""
+    digest = {"sha256": make.sha256(content), "size": len(content)} if content is not None else {}
+    return ArtifactFile(**{"key": key, "name": f"{key}.bin", "uri": f"{key}.bin", "url": f"{URL}{key}.bin", **digest, **fields})
+
+
+def model(*files: ArtifactFile, **fields: object) -> ModelRecord:
+    return record(files=files or (file(),), **fields)  # type: ignore[arg-type]  # passed on as they are
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were read to be hashed, one entry a time."""
+    read: list[Path] = []
+    original = cache_module.digest_file
+
+    def counting(path: Path) -> cache_module.Digests:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(cache_module, "digest_file", counting)
+    return read
+
+
+def everything(folder: Path) -> list[Path]:
+    """The files below a folder, what a broken download may have left behind among them; locks are not content."""
+    return [path for path in folder.rglob("*") if path.is_file() and "locks" not in path.parts]
+
+
+def is_read_only(path: Path) -> bool:
+    return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+
+
+# downloads -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_stored_under_its_digest_read_only(cache: Cache) -> None:
+    path = cache.files(model(), Memory(parameters=WEIGHTS))["parameters"]
+    digest = make.sha256(WEIGHTS)
+    assert path == cache.home / "blobs" / "sha256" / digest[:2] / digest
+    assert path.read_bytes() == WEIGHTS
+    assert is_read_only(path)
+    assert everything(cache.home) == [path]
+
+
+def test_what_is_here_is_not_fetched_again(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    first, second = cache.files(model(), remote), cache.files(model(), remote)
+    assert (first, remote.opened) == (second, ["parameters"])
+
+
+def test_equal_content_is_stored_once_wherever_it_comes_from(cache: Cache) -> None:
+    first, second = Memory(parameters=WEIGHTS), Memory(parameters=WEIGHTS)
+    paths = [cache.files(model(group_id=group), remote)["parameters"] for group, remote in (("g.a", first), ("g.b", second))]
+    assert paths[0] == paths[1]
+    assert second.opened == []
+
+
+def test_files_come_by_their_keys_in_the_documents_order(cache: Cache) -> None:
+    found = cache.files(model(file("synset", LABELS), file()), Memory(parameters=WEIGHTS, synset=LABELS))
+    assert {key: path.read_bytes() for key, path in found.items()} == {"synset": LABELS, "parameters": WEIGHTS}
+    assert list(found) == ["synset", "parameters"]
+
+
+def test_progress_is_told_bytes_done_bytes_in_all_and_the_name(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "CHUNK", 300)
+    seen: list[tuple[int, int | None, str]] = []
+    cache.files(model(), Memory(parameters=WEIGHTS), progress=lambda *told: seen.append(told))
+    assert seen == [(300, 700, "parameters.bin"), (600, 700, "parameters.bin"), (700, 700, "parameters.bin")]
+
+
+def test_whether_a_model_is_here_is_known_without_reading_anything(cache: Cache) -> None:
+    remote, wanted = Memory(parameters=WEIGHTS, synset=LABELS), model(file(), file("synset", LABELS))
+    assert (cache.has(wanted, remote), cache.local(wanted, remote)) == (False, {})
+    cache.files(model(file()), remote)
+    assert (cache.has(wanted, remote), list(cache.local(wanted, remote))) == (False, ["parameters"])
+    cache.files(wanted, remote)
+    assert cache.has(wanted, remote) is True
+    assert cache.has(wanted, None) is True
+    assert remote.opened == ["parameters", "synset"]
+
+
+# what is wrong leaves nothing ----------------------------------------------------------------------------------------
+
+
+def test_a_wrong_digest_says_what_was_expected_what_came_and_from_where_and_leaves_nothing(cache: Cache) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        cache.files(model(), Memory(parameters=b"other"))
+    error = caught.value
+    assert error.expected == f"sha256:{make.sha256(WEIGHTS)}"
+    assert error.found == f"sha256:{make.sha256(b'other')}"
+    assert error.url == f"{URL}parameters.bin"
+    assert all(text in str(error) for text in (error.expected, error.found, error.url, "parameters of com.example/net@1.0"))
+    assert everything(cache.home) == []
+
+
+class Breaking(Memory):
+    """Its connection breaks in the middle."""
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        class Body(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                raise RepositoryError("the connection broke")
+
+        return Body()
+
+
+def test_a_broken_connection_leaves_nothing(cache: Cache) -> None:
+    with pytest.raises(RepositoryError, match="the connection broke"):
+        cache.files(model(), Breaking())
+    assert everything(cache.home) == []
+
+
+def test_what_came_before_a_fault_is_kept_for_the_next_time(cache: Cache) -> None:
+    wanted, remote = model(file(), file("synset", LABELS)), Memory(parameters=WEIGHTS, synset=b"wrong")
+    with pytest.raises(IntegrityError):
+        cache.files(wanted, remote)
+    remote.contents["synset"] = LABELS
+    cache.files(wanted, remote)
+    assert remote.opened == ["parameters", "synset", "synset"]
+
+
+def test_a_body_far_larger_than_declared_is_cut_off(cache: Cache) -> None:
+    """Published sizes are sometimes wrong, so several times as much is read before it is refused."""
+    large = bytes(5 << 20)
+    with pytest.raises(IntegrityError, match=r"more than 1\.0 MB came, and 10 B were declared"):
+        cache.files(model(file(content=large, size=10)), Memory(parameters=large))
+    assert everything(cache.home) == []
+
+
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_a_wrong_size_alone_is_no_error(cache: Cache, size: int) -> None:
+    assert cache.files(model(file(size=size)), Memory(parameters=WEIGHTS))["parameters"].read_bytes() == WEIGHTS
+
+
+# weaker digests ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [{"sha1": make.sha1(WEIGHTS)}, {"sha256_prefix": make.sha256(WEIGHTS)[:8]}, {"sha256_prefix": make.sha256(WEIGHTS)}],
+    ids=["sha1", "prefix", "long prefix"],
+)
+def test_a_weak_digest_is_checked_and_the_full_one_kept(cache: Cache, weak: dict[str, str]) -> None:
+    remote, wanted = Memory(parameters=WEIGHTS), model(file(content=None, **weak))
+    assert cache.has(wanted, remote) is False
+    path = cache.files(wanted, remote)["parameters"]
+    assert path.name == make.sha256(WEIGHTS)
+    assert (cache.files(wanted, remote)["parameters"], remote.opened) == (path, ["parameters"])
+    assert cache.has(wanted, remote) is True
+
+
+@pytest.mark.parametrize(
+    ("weak", "expected", "found"),
+    [
+        ({"sha1": "0" * 40}, f"sha1:{'0' * 40}", f"sha1:{make.sha1(WEIGHTS)}"),
+        ({"sha256_prefix": "00000000"}, "sha256:00000000", f"sha256:{make.sha256(WEIGHTS)[:8]}"),
+    ],
+    ids=["sha1", "prefix"],
+)
+def test_a_wrong_weak_digest_leaves_nothing(cache: Cache, weak: dict[str, str], expected: str, found: str) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        cache.files(model(file(content=None, **weak)), Memory(parameters=WEIGHTS))
+    assert (caught.value.expected, caught.value.found) == (expected, found)
+    assert everything(cache.home) == []
+
+
+def test_the_full_digest_decides_where_there_are_several(cache: Cache) -> None:
+    wanted = model(file(sha1="0" * 40, sha256_prefix="00000000"))
+    assert cache.files(wanted, Memory(parameters=WEIGHTS))["parameters"].read_bytes() == WEIGHTS
+
+
+def test_a_file_without_any_digest_is_refused(cache: Cache) -> None:
+    with pytest.raises(IntegrityError, match=r"parameters\.bin has no digest in .*metadata\.json.*`zoo index`"):
+        cache.files(model(file(content=None)), Memory(parameters=WEIGHTS))
+    assert everything(cache.home) == []
+
+
+def test_it_is_taken_with_a_warning_where_the_user_allows_it_and_must_stay_the_same(cache: Cache) -> None:
+    trusting = source("acme", allow_unverified=True)
+    wanted, remote = model(file(content=None), source=trusting), Memory(parameters=WEIGHTS)
+    with pytest.warns(ZooWarning, match=f"parameters.bin was not verified; to pin it, add #sha256={make.sha256(WEIGHTS)}"):
+        path = cache.files(wanted, remote)["parameters"]
+    path.unlink()
+    remote.contents["parameters"] = b"replaced"
+    with pytest.raises(IntegrityError) as caught:
+        cache.files(wanted, remote)
+    assert caught.value.expected == f"sha256:{make.sha256(WEIGHTS)}"
+
+
+def test_code_needs_a_full_digest_before_anything_is_fetched(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS, code=b"import os")
+    with pytest.raises(IntegrityError, match="code needs a full sha256"):
+        cache.files(model(file(), file("code", None, sha1=make.sha1(b"import os"))), remote)
+    assert remote.opened == []
+
+
+@pytest.mark.parametrize("uri", ["net.zip", "net.tar.gz", "net.bin.gz"])
+def test_an_archive_is_refused_before_anything_is_fetched(cache: Cache, uri: str) -> None:
+    remote = Memory(parameters=WEIGHTS, model=WEIGHTS)
+    with pytest.raises(RepositoryError, match="archives are not unpacked yet"):
+        cache.files(model(file(), file("model", uri=uri)), remote)
+    assert remote.opened == []
+
+
+# files that are local already ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A repository on disk with one model."""
+    content = make.document(make.artifact(files={"parameters": make.item("net.bin", WEIGHTS)}))
+    make.publish(tmp_path / "zoo", content, {"net.bin": WEIGHTS})
+    return tmp_path / "zoo"
+
+
+def local_record(repository: Repository) -> ModelRecord:
+    (metadata,) = repository.documents()
+    return ModelRecord(metadata=metadata, artifact=metadata.artifacts[0], source=source("local"))
+
+
+def test_a_local_file_is_read_where_it_lies(cache: Cache, folder: Path) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    assert cache.has(wanted, repository) is True
+    path = cache.files(wanted, repository)["parameters"]
+    assert path == folder / "model/cv/image_classification/com/example/net/net.bin"
+    assert not (cache.home / "blobs").exists()
+    assert cache.assembled(wanted, {"parameters": path}) is None
+
+
+def test_a_local_file_is_hashed_once(cache: Cache, folder: Path, hashed: list[Path]) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    for _ in range(3):
+        path = cache.files(wanted, repository)["parameters"]
+    Cache(cache.home).files(wanted, repository)
+    assert hashed == [path]
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_local_file_that_changed_is_hashed_again(cache: Cache, folder: Path, hashed: list[Path], change: str) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    path = cache.files(wanted, repository)["parameters"]
+    before = path.stat()
+    path.write_bytes(WEIGHTS + b"more" if change == "size" else bytes(len(WEIGHTS)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + (0 if change == "size" else 1)))
+    with pytest.raises(IntegrityError, match=str(path)):
+        cache.files(wanted, repository)
+    assert hashed == [path, path]
+
+
+def test_a_document_that_promises_another_digest_is_not_satisfied_by_an_earlier_check(cache: Cache, folder: Path) -> None:
+    repository = FolderRepository(folder)
+    cache.files(local_record(repository), repository)
+    make.publish(folder, make.document(make.artifact(files={"parameters": make.item("net.bin", b"other")})), {"net.bin": WEIGHTS})
+    with pytest.raises(IntegrityError):
+        cache.files(local_record(repository), repository)
+
+
+def test_a_local_file_that_is_missing_is_an_error_that_names_it(cache: Cache, folder: Path) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    (folder / "model/cv/image_classification/com/example/net/net.bin").unlink()
+    assert cache.has(wanted, repository) is False
+    with pytest.raises(RepositoryError, match=r"net\.bin: No such file"):
+        cache.files(wanted, repository)
+
+
+def test_a_damaged_note_of_an_earlier_check_only_means_hashing_again(cache: Cache, folder: Path, hashed: list[Path]) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    cache.files(wanted, repository)
+    (note,) = (cache.home / "checked").iterdir()
+    assert json.loads(note.read_bytes())["sha256"] == make.sha256(WEIGHTS)
+    for damage in (b"", b"[]", b"{", b'{"size": 700}'):
+        note.chmod(0o644)
+        note.write_bytes(damage)
+        cache.files(wanted, repository)
+    assert len(hashed) == 5
+
+
+def test_a_copy_for_an_artifacts_folder_is_made_on_request_and_the_original_stays(cache: Cache, folder: Path) -> None:
+    repository = FolderRepository(folder)
+    original = folder / "model/cv/image_classification/com/example/net/net.bin"
+    before = original.stat()
+    copy = cache.files(local_record(repository), repository, keep=True)["parameters"]
+    assert copy.read_bytes() == WEIGHTS
+    assert copy.stat().st_ino != before.st_ino
+    assert (original.stat().st_mode, original.stat().st_nlink) == (before.st_mode, 1)
+
+
+# an artifact's folder ------------------------------------------------------------------------------------------------
+
+
+def test_an_artifacts_folder_has_plain_read_only_files_under_their_own_names(cache: Cache) -> None:
+    folder = cache.folder(model(file(), file("synset", LABELS)), Memory(parameters=WEIGHTS, synset=LABELS))
+    found = sorted(folder.iterdir())
+    assert [(path.name, path.read_bytes()) for path in found] == [("parameters.bin", WEIGHTS), ("synset.bin", LABELS)]
+    assert not any(path.is_symlink() for path in found)
+    assert all(is_read_only(path) for path in found)
+
+
+def test_it_is_made_once_and_shares_its_bytes_with_the_blobs(cache: Cache) -> None:
+    wanted, remote = model(), Memory(parameters=WEIGHTS)
+    first, second = cache.folder(wanted, remote), cache.folder(wanted, remote)
+    (blob,) = cache.files(wanted, remote).values()
+    assert first == second
+    assert (first / "parameters.bin").stat().st_ino == blob.stat().st_ino
+
+
+def test_without_hard_links_it_has_read_only_copies(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "this file system knows no hard links")
+
+    monkeypatch.setattr(os, "link", no_links)
+    copy = cache.folder(model(), Memory(parameters=WEIGHTS)) / "parameters.bin"
+    assert (copy.read_bytes(), copy.stat().st_nlink, is_read_only(copy)) == (WEIGHTS, 1, True)
+
+
+def test_other_content_under_the_same_ids_has_a_folder_of_its_own(cache: Cache) -> None:
+    """A version that was published again must not be mixed with what is open now."""
+    old = cache.folder(model(), Memory(parameters=WEIGHTS))
+    new = cache.folder(model(file(content=b"new")), Memory(parameters=b"new"))
+    assert old != new
+    assert (old / "parameters.bin").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {"group_id": "../../evil"},
+        {"group_id": ".."},
+        {"artifact_id": "a/../../../b"},
+        {"artifact_id": "."},
+        {"version": "../1.0"},
+        {"name": "/etc/passwd"},
+        {"name": "..\\..\\evil"},
+        {"name": "x" * 5000},
+        {"artifact_id": "nul\0byte"},
+        {"artifact_id": "猫"},
+    ],
+    ids=str,
+)
+def test_whatever_the_ids_are_the_folder_lies_in_the_cache(cache: Cache, ids: dict[str, str]) -> None:
+    folder = cache.folder(model(**ids), Memory(parameters=WEIGHTS))
+    inside = folder.resolve().relative_to((cache.home / "artifacts").resolve())
+    assert len(inside.parts) == 4
+    assert [path.name for path in folder.iterdir()] == ["parameters.bin"]
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_used(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, remote = model(), Memory(parameters=WEIGHTS)
+    original = Path.rename
+
+    def too_late(self: Path, target: Path) -> Path:
+        target.mkdir()
+        (target / "parameters.bin").write_bytes(WEIGHTS)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "rename", too_late)
+    folder = cache.folder(wanted, remote)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "parameters.bin").read_bytes() == WEIGHTS
+
+
+def test_copies_in_a_folder_of_ones_own_may_be_edited(cache: Cache, tmp_path: Path) -> None:
+    wanted, remote = model(file(), file("synset", LABELS)), Memory(parameters=WEIGHTS, synset=LABELS)
+    original = cache.folder(wanted, remote)
+    mine = copy_folder(original, tmp_path / "deep" / "mine")
+    assert mine == tmp_path / "deep" / "mine"
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == {"parameters.bin": WEIGHTS, "synset.bin": LABELS}
+    assert not any(is_read_only(path) for path in mine.iterdir())
+    (mine / "synset.bin").write_bytes(b"eel\n")
+    assert (original / "synset.bin").read_bytes() == LABELS
+    copy_folder(original, mine)
+    assert (mine / "synset.bin").read_bytes() == LABELS
+
+
+def test_a_copy_that_cannot_be_written_is_a_cache_error_that_names_the_folder(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("a file stands in the way")
+    with pytest.raises(CacheError, match=f"{tmp_path / 'mine'} cannot be written"):
+        copy_folder(cache.folder(model(), Memory(parameters=WEIGHTS)), tmp_path / "mine")
+
+
+# a cache that cannot be written --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Cache:
+    """Tests may run as root, whom no permission stops; so a file stands where the folder should be."""
+    (tmp_path / "blocked").write_text("")
+    return Cache(tmp_path / "blocked" / "cache")
+
+
+def test_a_download_into_an_unwritable_cache_is_an_error_with_the_remedy(unwritable: Cache) -> None:
+    with pytest.raises(CacheError, match=f"the cache folder {unwritable.home} cannot be written: .*Set ZOO_HOME to another folder"):
+        unwritable.files(model(), Memory(parameters=WEIGHTS))
+
+
+def test_a_local_file_needs_no_writable_cache(unwritable: Cache, folder: Path, hashed: list[Path]) -> None:
+    repository = FolderRepository(folder)
+    wanted = local_record(repository)
+    for _ in range(2):
+        assert unwritable.files(wanted, repository)["parameters"].read_bytes() == WEIGHTS
+    assert len(hashed) == 2
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_what_is_in_a_read_only_cache_is_read_without_writing_or_locking(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    wanted, remote = model(file(content=None, sha1=make.sha1(WEIGHTS))), Memory(parameters=WEIGHTS)
+    made = cache.folder(wanted, remote)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("open", "mkdir", "rename", "replace", "unlink", "chmod"):
+        monkeypatch.setattr(os, name, refused)
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    assert (cache.folder(wanted, remote), remote.opened) == (made, ["parameters"])
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CacheError, match="No space left on device; the disk is full"):
+        cache.files(model(), Memory(parameters=WEIGHTS))
+    assert everything(cache.home) == []
+
+
+# several at once -----------------------------------------------------------------------------------------------------
+
+
+class Slow(Memory):
+    """It takes so long that the others arrive meanwhile."""
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        opened = super().open(file, offset)
+        time.sleep(0.1)
+        return opened
+
+
+def all_at_once(action: Callable[[], Path], count: int = 6) -> list[Path]:
+    barrier, found = threading.Barrier(count), list[Path]()
+
+    def run() -> None:
+        barrier.wait()
+        found.append(action())
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_many_who_want_one_model_download_it_once(cache: Cache) -> None:
+    remote = Slow(parameters=WEIGHTS)
+    found = all_at_once(lambda: Cache(cache.home).folder(model(), remote))
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    assert remote.opened == ["parameters"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError(), filelock.Timeout("lock")], ids=repr)
+def test_nothing_depends_on_locks(cache: Cache, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """They do nothing on some network file systems."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", broken)
+    remote = Slow(parameters=WEIGHTS)
+    found = all_at_once(lambda: cache.folder(model(), remote))
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    assert (found[0] / "parameters.bin").read_bytes() == WEIGHTS
+    assert sorted(path.read_bytes() for path in everything(cache.home)) == [WEIGHTS, WEIGHTS]
+
+
+# the index of a remote repository ------------------------------------------------------------------------------------
+
+
+def test_a_known_index_is_kept_with_its_etag_and_its_age(cache: Cache) -> None:
+    known = cache.known_index(URL)
+    assert known.read() is None
+    known.write(b"line 1\nline 2", '"v1"')
+    (stored,) = (cache.home / "index").iterdir()
+    os.utime(stored, (time.time() - 100, time.time() - 100))
+    content, etag, age_s = cache.known_index(URL).read() or (b"", "", 0.0)
+    assert (content, etag) == (b"line 1\nline 2", '"v1"')
+    assert 99 < age_s < 160
+    assert cache.known_index("https://other.example/").read() is None
+
+
+def test_an_index_from_the_future_is_new_and_not_of_negative_age(cache: Cache) -> None:
+    known = cache.known_index(URL)
+    known.write(b"x", "")
+    (stored,) = (cache.home / "index").iterdir()
+    os.utime(stored, (time.time() + 100, time.time() + 100))
+    assert known.read() == (b"x", "", 0.0)
+
+
+def test_an_etag_with_a_line_break_cannot_reach_into_the_content(cache: Cache) -> None:
+    known = cache.known_index(URL)
+    known.write(b"x", '"a\nb"')
+    assert (known.read() or ())[:2] == (b"x", '"ab"')
+
+
+def test_an_index_that_cannot_be_kept_only_means_asking_again(unwritable: Cache) -> None:
+    known = unwritable.known_index(URL)
+    known.write(b"x", "")
+    assert known.read() is None
