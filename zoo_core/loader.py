@@ -219,7 +219,7 @@ def _factory(
         beside = _translator_class(material, how, arguments, installed)
         return build_from_arguments(found, arguments, what=f"factory {str(name)!r}", beside=beside)
     if "zoo.factory" in material.header:
-        document = _header_value(material, "zoo.factory")
+        document = _header_value(material, "zoo.factory", dict)
         # Arguments of the call change fields of the factory that the file names.
         return _with_arguments(factory_from_dict(document, installed, engine=engine.name), how.arguments)
     if CODE_KEY in material.files:
@@ -253,7 +253,7 @@ def _translator(
         beside = type(factory) if factory is not None else None
         translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
     elif "zoo.translator" in material.header:
-        translator = translator_from_dict(_header_value(material, "zoo.translator"), installed)
+        translator = translator_from_dict(_header_value(material, "zoo.translator", dict), installed)
     else:
         return None
     return translator.with_files(material.files)
@@ -283,7 +283,8 @@ def _check_arguments(material: Material, how: How, factory: BlockFactory | None,
             raise InputError(
                 f"nobody takes the argument {name!r}{did_you_mean(name, known)}. Taken: {listing(known, limit=20) or 'none'}"
             )
-    for name in material.arguments:
+    # With a block of the caller's own, what the document says for a factory is for nobody.
+    for name in material.arguments if how.block is None else ():
         if snake_case(name) not in taken:
             warn(
                 f"{material.name}: nobody takes the argument {name!r} of its document{did_you_mean(name, taken)}",
@@ -327,13 +328,15 @@ def _refuse_program(source: Path | bytes | ParameterFile, what: str) -> None:
         raise UntrustedCodeError(f"{what}: the file holds a program ({kind.format}), and this version of Zoo loads data only")
 
 
-def _header_value(material: Material, key: str) -> dict[str, Any]:
+def _header_value(material: Material, key: str, type_: type) -> Any:
     try:
         value = json.loads(material.header[key])
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"{printable(material.name)}: header entry {key} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ParameterError(f"{printable(material.name)}: header entry {key} is {type(value).__name__}, expected an object")
+    if not isinstance(value, type_):
+        raise ParameterError(
+            f"{printable(material.name)}: header entry {key} is {type(value).__name__}, expected {type_.__name__}"
+        )
     return value
 
 
@@ -356,8 +359,12 @@ def engines_of_file(material: Material, asked: str | None, engines: Engines) -> 
     """The engines to try for a file: the one asked for, else those that its header names, else all that are installed."""
     if asked is not None:
         return [asked]
-    named = json.loads(material.header["zoo.engines"]) if "zoo.engines" in material.header else []
-    return named if isinstance(named, list) and named else engines.names
+    if "zoo.engines" not in material.header:
+        return engines.names
+    named: list[str] = _header_value(material, "zoo.engines", list)
+    if not all(isinstance(name, str) for name in named):
+        raise ParameterError(f"{printable(material.name)}: header entry zoo.engines: expected names, found {named!r}")
+    return named or engines.names
 
 
 def implied_engine(how: How, engines: Engines, installed: InstalledEntryPoints) -> str | None:
