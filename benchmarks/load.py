@@ -6,8 +6,8 @@ user would write by hand today, and the floor, which is the least that this engi
 - PyTorch, peer: build the network and initialise it, `load_state_dict(torch.load(...))`.
   Floor: build it on the meta device, map the file with safetensors, assign.
 - MXNet, peer: Gluon's own ResNet-50 and `load_parameters`.
-  Floor: map the file with NumPy, make arrays over the map, let Gluon's parameters take them without a copy. MXNet works behind its
-  caller's back, so each variant waits until it is done, as Zoo does.
+  Floor: map the file with NumPy, make arrays over the map, let Gluon's parameters take them without a copy. MXNet works behind
+  its caller's back, so each variant waits until it is done, as Zoo does.
 
 A fresh process for each measurement, the variants in turn; medians of 7. "ready" is the time until the network could be called,
 "answer" the time until the first output, which is also when mapped parameters are read. Memory is the peak of the process above

@@ -23,6 +23,8 @@ import zoo_core as zoo
 
 WANTED = zoo.Criteria(application="cv/image_classification", filters={"dataset": "imagenet"})
 
+INSTALL = 'pip install "zoo-pytorch[demo]" "zoo-mxnet[demo]"'
+
 #: Where each photograph lies: an installed package, a folder in it, a file.
 PHOTOGRAPHS = (
     ("skimage", "data", "chelsea.png"),
@@ -60,11 +62,13 @@ def main() -> None:
     output, console = parser.parse_args().output, Console()
 
     photographs = [located(*where) for where in PHOTOGRAPHS]
-    record = zoo.search(WANTED)[0]
+    record = next(iter(zoo.search(WANTED)), None)
+    if record is None:
+        raise SystemExit(f"error: no installed package has a model for the demo: {INSTALL}")
     console.print(f"{record.reference} of {record.repository}, engines: {', '.join(record.engines)}\n", soft_wrap=True)
     found = {engine: classes for engine in record.engines if (classes := classified(photographs, engine, console))}
     if not found:
-        raise SystemExit('error: no engine is installed: pip install "zoo-pytorch[demo]"')
+        raise SystemExit(f"error: no engine is installed: {INSTALL}")
     answers = [
         Answer(photograph=path, classes={engine: classes[number] for engine, classes in found.items()})
         for number, path in enumerate(photographs)
@@ -91,7 +95,7 @@ def classified(photographs: Sequence[Path], engine: str, console: Console) -> li
         with zoo.load_model(WANTED, engine=engine) as model, model.new_predictor() as predictor:
             return [predictor.predict(path) for path in photographs]
     except zoo.EngineNotInstalledError as error:
-        console.print(f"without {engine}: {str(error).splitlines()[-1]}\n", markup=False)
+        console.print(f"without {engine}: {str(error).splitlines()[0]}\n", markup=False)
         return []
 
 
@@ -212,4 +216,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except zoo.ZooError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,4 +1,4 @@
-"""What every test starts from: a clean environment, an empty cache, an empty working directory, and no network beyond this machine."""
+"""What every test starts from: a clean environment, an empty cache and working directory, no network beyond this machine."""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ def artifact(version: str | None = "1.0", **fields: Any) -> dict[str, Any]:
     return {"version": version, "files": files, **fields}
 
 
-def document(*artifacts: dict[str, Any], group_id: str = "com.example", artifact_id: str = "net", **fields: Any) -> dict[str, Any]:
+def document(
+    *artifacts: dict[str, Any], group_id: str = "com.example", artifact_id: str = "net", **fields: Any
+) -> dict[str, Any]:
     """A ``metadata.json``."""
     return {
         "metadataVersion": "0.2",

@@ -488,7 +488,7 @@ def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
     more = "".join(f"\n  {line}" for line in explanation.reasons())
     last = [refusal for refusal in explanation.refused if refusal.rank[0] == explanation.refused[0].rank[0]]
     if last and all(_is_missing(refusal, criteria) for refusal in last):
-        return _missing_package(last, asked, more, criteria)
+        return _missing_package(last, asked, criteria)
     if not explanation.refused:
         return ModelNotFoundError(
             f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
@@ -507,12 +507,12 @@ def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:
     return not engines or criteria.engine.lower() in engines
 
 
-def _missing_package(refused: Sequence[Refusal], asked: str, more: str, criteria: Criteria) -> PackageNotInstalledError:
+def _missing_package(refused: Sequence[Refusal], asked: str, criteria: Criteria) -> PackageNotInstalledError:
     engines = [refusal for refusal in refused if refusal.field == "engine"]
     if engines:
         names = {engine for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
         packages = sorted(engine_package(engine) for engine in names)
         line = " or ".join(install_line([package]) for package in packages)
-        return EngineNotInstalledError(f"no engine for {asked} is installed: {listing(names)}: {line}{more}", packages)
+        return EngineNotInstalledError(f"no engine for {asked} is installed ({listing(names)}): {line}", packages)
     packages = sorted({package for refusal in refused for package in refusal.record.missing})
-    return PackageNotInstalledError(f"packages for {asked} are missing: {install_line(packages)}{more}", packages)
+    return PackageNotInstalledError(f"packages for {asked} are missing: {install_line(packages)}", packages)

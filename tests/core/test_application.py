@@ -8,14 +8,15 @@ from zoo_core import application as applications
 from zoo_core.errors import CriteriaError
 
 #: As the repository format lists them.
-PATHS = """
-    cv cv/image_classification cv/zero_shot_image_classification cv/object_detection cv/zero_shot_object_detection
-    cv/semantic_segmentation cv/instance_segmentation cv/mask_generation cv/pose_estimation cv/action_recognition
-    cv/word_recognition cv/image_generation cv/image_enhancement nlp nlp/fill_mask nlp/question_answer nlp/text_classification
-    nlp/sentiment_analysis nlp/token_classification nlp/zero_shot_classification nlp/word_embedding nlp/text_generation
-    nlp/machine_translation nlp/multiple_choice nlp/text_embedding tabular tabular/linear_regression
-    tabular/softmax_regression audio timeseries/forecasting undefined
-""".split()
+PATHS = [
+    "cv", "cv/image_classification", "cv/zero_shot_image_classification", "cv/object_detection",
+    "cv/zero_shot_object_detection", "cv/semantic_segmentation", "cv/instance_segmentation", "cv/mask_generation",
+    "cv/pose_estimation", "cv/action_recognition", "cv/word_recognition", "cv/image_generation", "cv/image_enhancement",
+    "nlp", "nlp/fill_mask", "nlp/question_answer", "nlp/text_classification", "nlp/sentiment_analysis",
+    "nlp/token_classification", "nlp/zero_shot_classification", "nlp/word_embedding", "nlp/text_generation",
+    "nlp/machine_translation", "nlp/multiple_choice", "nlp/text_embedding", "tabular", "tabular/linear_regression",
+    "tabular/softmax_regression", "audio", "timeseries/forecasting", "undefined",
+]  # fmt: skip
 ALIASED = [path for path in PATHS if path.startswith(("cv/", "nlp/")) and path != "nlp/question_answer"]
 
 

@@ -41,9 +41,14 @@ def test_the_folder_is_made(tmp_path: Path) -> None:
 def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "note.txt"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_file(target) as stream:
-        stream.write(b"half")
-        raise error
+
+    def write_half() -> None:
+        with atomic_file(target) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

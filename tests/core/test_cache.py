@@ -305,7 +305,9 @@ def test_a_local_file_that_changed_is_hashed_again(cache: Cache, folder: Path, h
 def test_a_document_that_promises_another_digest_is_not_satisfied_by_an_earlier_check(cache: Cache, folder: Path) -> None:
     repository = FolderRepository(folder)
     cache.files(local_record(repository), repository)
-    make.publish(folder, make.document(make.artifact(files={"parameters": make.item("net.bin", b"other")})), {"net.bin": WEIGHTS})
+    make.publish(
+        folder, make.document(make.artifact(files={"parameters": make.item("net.bin", b"other")})), {"net.bin": WEIGHTS}
+    )
     with pytest.raises(IntegrityError):
         cache.files(local_record(repository), repository)
 
@@ -446,7 +448,9 @@ def unwritable(tmp_path: Path) -> Cache:
 
 
 def test_a_download_into_an_unwritable_cache_is_an_error_with_the_remedy(unwritable: Cache) -> None:
-    with pytest.raises(CacheError, match=f"the cache folder {unwritable.home} cannot be written: .*Set ZOO_HOME to another folder"):
+    with pytest.raises(
+        CacheError, match=f"the cache folder {unwritable.home} cannot be written: .*Set ZOO_HOME to another folder"
+    ):
         unwritable.files(model(), Memory(parameters=WEIGHTS))
 
 
@@ -519,7 +523,9 @@ def test_many_who_want_one_model_download_it_once(cache: Cache) -> None:
     assert remote.opened == ["parameters"]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError(), filelock.Timeout("lock")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError(), filelock.Timeout("lock")], ids=repr
+)
 def test_nothing_depends_on_locks(cache: Cache, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """They do nothing on some network file systems."""
 

@@ -95,9 +95,7 @@ def test_a_cloned_project_cannot_decide_what_its_user_trusts(own: Path, local: P
         load_config()
 
 
-def test_the_users_own_folder_as_working_directory_is_still_the_users_own(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_own_folder_as_working_directory_is_still_the_users_own(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own.write_text('trust_code = ["dist:acme"]\n[[repository]]\nurl = "https://own.example/"')
     monkeypatch.chdir(own.parent)
     assert [repository.is_trusted for repository in load_config().repositories] == [True]

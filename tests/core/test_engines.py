@@ -30,7 +30,11 @@ def engines(*entries: EntryPoint, order: tuple[str, ...] = ()) -> Engines:
 
 @pytest.mark.parametrize(
     ("order", "expected"),
-    [((), ("Alpha", "Broken", "Toy")), (("toy",), ("Toy", "Alpha", "Broken")), (("Broken", "other", "Toy"), ("Broken", "Toy", "Alpha"))],
+    [
+        ((), ("Alpha", "Broken", "Toy")),
+        (("toy",), ("Toy", "Alpha", "Broken")),
+        (("Broken", "other", "Toy"), ("Broken", "Toy", "Alpha")),
+    ],
 )
 def test_names_come_in_the_users_order_then_by_name(order: tuple[str, ...], expected: tuple[str, ...]) -> None:
     assert engines(TOY, BROKEN, ALPHA, order=order).names == expected
@@ -43,7 +47,9 @@ def test_an_engine_is_had_by_its_name_in_any_case_and_made_once() -> None:
 
 
 def test_an_engine_that_is_not_installed_is_an_error_with_the_remedy() -> None:
-    with pytest.raises(EngineNotInstalledError, match=r"engine Tuy is not installed \(did you mean Toy\?\): pip install zoo-tuy") as caught:
+    with pytest.raises(
+        EngineNotInstalledError, match=r"engine Tuy is not installed \(did you mean Toy\?\): pip install zoo-tuy"
+    ) as caught:
         engines(TOY).get("Tuy")
     assert caught.value.missing == ("zoo-tuy",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import distributions
 from zoo_core import AmbiguousPluginError, PluginError, __version__
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS, EntryPoint, InstalledEntryPoints, normalised
 
@@ -129,7 +131,8 @@ def test_what_was_made_for_another_core_is_not_imported(install: Callable[..., P
     install("acme-nets", modules={"acme_future.py": "raise AssertionError('imported')"})
     claim = entry("n", "acme-nets", value="acme_future:Net", requires=("zoo-core>=99",))
     with pytest.raises(
-        PluginError, match=rf"'n' of acme-nets 1\.0 was made for zoo-core>=99.*zoo-core {re.escape(__version__)}.*pip install -U acme-nets"
+        PluginError,
+        match=rf"'n' of acme-nets 1\.0 was made for zoo-core>=99.*zoo-core {re.escape(__version__)}.*pip install -U acme-nets",
     ):
         claim.load()
     assert "acme_future" not in sys.modules
@@ -172,9 +175,7 @@ def test_a_scan_reads_names_and_imports_nothing(install: Callable[..., Path]) ->
     }
     install("acme-nets", "2.1", entry_points=points, requires=("zoo-core>=0.1", "numpy"), modules={"acme_late/__init__.py": ""})
     assert scanned("acme-nets") == [
-        EntryPoint(
-            group=group, name=name, value=value, distribution="acme-nets", version="2.1", requires=("zoo-core>=0.1",)
-        )
+        EntryPoint(group=group, name=name, value=value, distribution="acme-nets", version="2.1", requires=("zoo-core>=0.1",))
         for group, name, value in (
             (BLOCK_FACTORIES, "pytorch.acme", "acme_late.nets:Net"),
             (TRANSLATORS, "acme_labels", "acme_late.labels:Labels"),
@@ -200,14 +201,16 @@ def test_a_scan_is_sorted_by_distribution(install: Callable[..., Path]) -> None:
 def test_of_two_copies_the_one_that_would_be_imported_counts(
     install: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests import distributions
-
     install("acme-nets", "1.0", entry_points={TRANSLATORS: {"old": "x:y"}})
     nearer = tmp_path / "nearer"
     nearer.mkdir()
     distributions.install(nearer, "Acme.Nets", "2.0", entry_points={TRANSLATORS: {"new": "x:y"}})
     monkeypatch.syspath_prepend(str(nearer))
-    found = [(item.name, item.version) for item in InstalledEntryPoints.scan().entries if normalised(item.distribution) == "acme-nets"]
+    found = [
+        (item.name, item.version)
+        for item in InstalledEntryPoints.scan().entries
+        if normalised(item.distribution) == "acme-nets"
+    ]
     assert found == [("new", "2.0")]
 
 
@@ -222,8 +225,6 @@ def test_a_distribution_with_damaged_metadata_hurts_nobody_else(install: Callabl
 
 
 def test_an_uninstalled_distribution_has_vanished(install: Callable[..., Path]) -> None:
-    import shutil
-
     folder = install("acme-nets", entry_points={TRANSLATORS: {"acme_labels": "x:y"}})
     assert scanned("acme-nets")
     shutil.rmtree(folder / "acme_nets-1.0.dist-info")

@@ -32,7 +32,9 @@ def test_it_lists_every_document_with_its_path_its_digest_and_its_content(tmp_pa
     assert (written.path, written.documents, written.filled) == (tmp_path / "index.json", 2, ())
     index = json.loads((tmp_path / "index.json").read_bytes())
     assert index["indexVersion"] == 1
-    assert [entry["path"] for entry in index["documents"]] == [f"{make.location(item)}/metadata.json" for item in (first, second)]
+    assert [entry["path"] for entry in index["documents"]] == [
+        f"{make.location(item)}/metadata.json" for item in (first, second)
+    ]
     assert [entry["metadata"] for entry in index["documents"]] == [first, second]
     assert index["documents"][1]["sha256"] == make.sha256(path.read_bytes())
 
@@ -99,7 +101,9 @@ def test_a_digest_that_is_there_already_is_compared(tmp_path: Path, field: str, 
 
     path = make.publish(tmp_path / "wrong", bare(**{field: wrong}))
     before = path.read_bytes()
-    with pytest.raises(MetadataError, match=rf"\$\.artifacts\[0\]\.files\.parameters\.{field}: {wrong} is not that of ") as caught:
+    with pytest.raises(
+        MetadataError, match=rf"\$\.artifacts\[0\]\.files\.parameters\.{field}: {wrong} is not that of "
+    ) as caught:
         write_index(tmp_path / "wrong")
     assert caught.value.field == f"$.artifacts[0].files.parameters.{field}"
     assert path.read_bytes() == before

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import zoo_core
+from tests import parameter_files
 from tests import repositories as make
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(zoo_core.__path__, "zoo_core."))
@@ -24,8 +25,8 @@ FUNCTIONS = {
 }  # fmt: skip
 TYPES = {
     "Artifact", "ArtifactFile", "BlockFactory", "Classification", "Classifications", "Criteria", "DetectedObject",
-    "DetectedObjects", "Engine", "Explanation", "MRL", "Metadata", "Model", "ModelInfo", "ModelLoader", "ModelRecord", "ModelZoo",
-    "PluginRecord", "Predictor", "Refusal", "Repository", "Translator",
+    "DetectedObjects", "Engine", "Explanation", "MRL", "Metadata", "Model", "ModelInfo", "ModelLoader", "ModelRecord",
+    "ModelZoo", "PluginRecord", "Predictor", "Refusal", "Repository", "Translator",
 }  # fmt: skip
 ERRORS = {
     "AmbiguousModelError", "AmbiguousPluginError", "CacheError", "CriteriaError", "EngineNotInstalledError", "InputError",
@@ -83,8 +84,6 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
 def test_after_every_module_was_imported_the_functions_are_still_functions_and_work(tmp_path: Path) -> None:
     """A submodule of the same name would have taken the function's place."""
     make.publish(tmp_path / "zoo", make.document(make.artifact()))
-    from tests import parameter_files
-
     (tmp_path / "w.safetensors").write_bytes(
         parameter_files.safetensors({"w": parameter_files.entry("F32", [1], 0, 4)}, bytes(4))
     )
@@ -92,8 +91,11 @@ def test_after_every_module_was_imported_the_functions_are_still_functions_and_w
 import importlib, inspect, json, sys
 import zoo_core as zoo
 for module in json.loads(sys.argv[1]):
-    if module != "zoo_core.cli.__main__":
+    try:
         importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # One module works on values; where NumPy is missing it is imported by nobody.
+        assert (module, error.name) == ("zoo_core.parameters.values", "numpy"), (module, error)
 functions = json.loads(sys.argv[2])
 assert all(inspect.isfunction(getattr(zoo, name)) for name in functions), functions
 root, only = sys.argv[3], {"model_urls": [sys.argv[3]]}

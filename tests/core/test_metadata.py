@@ -24,7 +24,8 @@ TINYNET = {
         "files": {
             "model": {"uri": "0.1.0/tinynet_w8.pt.gz", "sha1Hash": "0123456789abcdef0123456789abcdef01234567", "size": 20480},
             "synset": {
-                "uri": "../shapes.txt", "sha1Hash": "89abcdef0123456789abcdef0123456789abcdef", "name": "synset.txt", "size": 24,
+                "uri": "../shapes.txt", "sha1Hash": "89abcdef0123456789abcdef0123456789abcdef", "name": "synset.txt",
+                "size": 24,
             },
         },
     }],
@@ -113,7 +114,7 @@ def test_a_data_set_is_read_with_its_archive_that_has_no_name() -> None:
         ("model/cv/com/example/net", {"application": "cv"}, ("cv", "com.example", "net")),
         ("model/com/example/net", {"application": None}, ("", "com.example", "net")),
         ("model/g/net", {"application": None, "groupId": "g"}, ("", "g", "net")),
-        ("model/cv/image_classification/com/example/a/b", {"artifactId": "a/b"}, ("cv/image_classification", "com.example", "a/b")),
+        ("model/cv/com/example/a/b", {"application": "cv", "artifactId": "a/b"}, ("cv", "com.example", "a/b")),
         (
             "model/cv/image_classification/com/example/a.b-C",
             {"artifactId": "a.b-C"},
@@ -152,7 +153,8 @@ def test_a_data_set_is_read_with_its_archive_that_has_no_name() -> None:
     ],
     ids=[
         "agrees", "short application", "no application", "group of one part", "slash in an id", "dots and capitals in an id",
-        "alias inside", "unknown application", "other application inside", "other group inside", "other id inside", "all others",
+        "alias inside", "unknown application", "other application inside", "other group inside", "other id inside",
+        "all others",
     ],
 )  # fmt: skip
 def test_the_folder_says_where_a_model_is_and_the_ids_inside_are_labels(
@@ -208,9 +210,7 @@ def test_unknown_keys_are_passed_over_everywhere() -> None:
     assert read(content).artifacts[0].files[0].name == "net.bin"
 
 
-@pytest.mark.parametrize(
-    "field", ["application", "name", "description", "website", "licenses", "artifacts", "resourceType"]
-)
+@pytest.mark.parametrize("field", ["application", "name", "description", "website", "licenses", "artifacts", "resourceType"])
 def test_null_in_a_document_is_absent(field: str) -> None:
     with_null = read({**make.document(), field: None})
     without = read({key: value for key, value in make.document().items() if key != field})

@@ -269,7 +269,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_beside_it(model: Mode
 
 def test_a_factory_that_is_no_entry_point_cannot_be_saved(model: Model, tmp_path: Path) -> None:
     model.factory = ScaleFactory()
-    with pytest.raises(PluginError, match="Add to pyproject.toml"):
+    with pytest.raises(PluginError, match=r"Add to pyproject\.toml"):
         model.save(tmp_path / "scale.safetensors")
     assert not (tmp_path / "scale.safetensors").exists()
 
@@ -286,7 +286,9 @@ def test_without_a_signature_there_are_no_specs() -> None:
     assert signature_of(None) == ((), ())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"inputs": [], "outputs": 3}', '{"inputs": [{}], "outputs": []}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"inputs": [], "outputs": 3}', '{"inputs": [{}], "outputs": []}', "[" * 100_000]
+)
 def test_a_malformed_signature_is_an_error(text: str) -> None:
-    with pytest.raises(ParameterError, match="header entry zoo.signature is malformed"):
+    with pytest.raises(ParameterError, match=r"header entry zoo\.signature is malformed"):
         signature_of(text)

@@ -43,7 +43,5 @@ def test_objects_are_sorted_most_probable_first_and_keep_their_boxes() -> None:
     large = DetectedObject(1, "dog", 0.9, (5.0, 6.0, 70.0, 80.5))
     found = DetectedObjects([small, large])
     assert (list(found), list(found[1:]), len(found)) == ([large, small], [small], 2)
-    assert found[:1].to_dict() == {
-        "objects": [{"index": 1, "name": "dog", "probability": 0.9, "box": [5.0, 6.0, 70.0, 80.5]}]
-    }
+    assert found[:1].to_dict() == {"objects": [{"index": 1, "name": "dog", "probability": 0.9, "box": [5.0, 6.0, 70.0, 80.5]}]}
     assert repr(found) == "DetectedObjects(dog 0.900, cat 0.200)"

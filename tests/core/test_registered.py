@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.core import toys
@@ -57,7 +58,10 @@ def test_a_value_may_be_text_as_on_a_command_line(field: str, text: str, value: 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"layers": 1, "numclasses": 3}, r"factory 'toy' has no field 'numclasses'.*did you mean num_classes.*Fields: activation, "),
+        (
+            {"layers": 1, "numclasses": 3},
+            r"factory 'toy' has no field 'numclasses'.*did you mean num_classes.*Fields: activation, ",
+        ),
         ({"layers": 1, "numClasses": 3}, r"no field 'numClasses'.*did you mean num_classes"),
         ({"layers": 1, "derived": 3}, "no field 'derived'"),
         ({}, "factory 'toy': .*missing required field `layers`"),
@@ -140,8 +144,6 @@ def test_the_entry_point_of_a_class_is_found_by_its_address() -> None:
 
 def test_it_is_found_where_a_package_registers_it_under_another_address() -> None:
     """As `acme:Net`, imported in `acme/__init__.py` from `acme.nets`."""
-    import msgspec
-
     elsewhere = msgspec.structs.replace(toys.entry("pytorch.toy_net", toys.ToyNet), value=f"{__name__}:AN_ALIAS")
     assert entry_point_of(toys.ToyNet, BLOCK_FACTORIES, InstalledEntryPoints((elsewhere,))) == elsewhere
 

@@ -26,9 +26,7 @@ from zoo_core.requirements import core_metadata, engine_package, install_line, m
         "other; extra == 'vision'",
     ],
 )
-def test_what_is_installed_in_a_version_that_will_do_is_not_missing(
-    install: Callable[..., Path], requirement: str
-) -> None:
+def test_what_is_installed_in_a_version_that_will_do_is_not_missing(install: Callable[..., Path], requirement: str) -> None:
     install("acme-nets", "1.5")
     assert missing_requirements([requirement]) == ()
 

@@ -106,7 +106,10 @@ def test_the_highest_version_comes_first_whatever_the_order_in_the_document() ->
 
 
 def test_the_repository_comes_before_the_version() -> None:
-    older, newer = record(version="1.0", source=source("a", is_named=True)), record(version="2.0", source=source("b", is_named=True))
+    older, newer = (
+        record(version="1.0", source=source("a", is_named=True)),
+        record(version="2.0", source=source("b", is_named=True)),
+    )
     assert ask(older, newer).accepted == [older, newer]
     assert ask(newer, older).accepted == [newer, older]
 
@@ -118,7 +121,12 @@ def test_equal_versions_keep_the_order_of_the_document() -> None:
 
 def test_the_records_of_one_model_stay_together() -> None:
     found = ask(record("a", version="1.0"), record("b", version="1.0"), record("a", version="2.0"), record("b", version="3.0"))
-    assert [(item.artifact_id, item.version) for item in found.accepted] == [("a", "2.0"), ("a", "1.0"), ("b", "3.0"), ("b", "1.0")]
+    assert [(item.artifact_id, item.version) for item in found.accepted] == [
+        ("a", "2.0"),
+        ("a", "1.0"),
+        ("b", "3.0"),
+        ("b", "1.0"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +206,9 @@ def test_a_refusal_keeps_its_facts() -> None:
 
 def test_the_first_thing_that_does_not_match_is_the_reason() -> None:
     missed = record("other", engines=("MXNet",), version="9")
-    assert [refusal.field for refusal in ask(missed, artifact_id="net", engine="PyTorch", version="1.0").refused] == ["artifact_id"]
+    assert [refusal.field for refusal in ask(missed, artifact_id="net", engine="PyTorch", version="1.0").refused] == [
+        "artifact_id"
+    ]
 
 
 def test_the_later_it_failed_the_nearer_it_is() -> None:
@@ -277,7 +287,9 @@ def test_a_veto_is_a_reason() -> None:
     here = Surroundings(veto=lambda r: "its licence is not ours" if r.artifact_id == "bad" else None)
     found = ask(good, bad, here=here)
     assert found.accepted == [good]
-    assert [(refusal.record, refusal.field, str(refusal)) for refusal in found.refused] == [(bad, "veto", "its licence is not ours")]
+    assert [(refusal.record, refusal.field, str(refusal)) for refusal in found.refused] == [
+        (bad, "veto", "its licence is not ours")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -438,7 +450,9 @@ def test_versions_and_names_of_one_mrl_are_one_model() -> None:
 def test_between_different_models_nothing_is_chosen_and_the_deciding_field_is_named(
     models: list[ModelRecord], deciding: str
 ) -> None:
-    with pytest.raises(AmbiguousModelError, match=f"{len(models)} different models match: .*Say which one by {deciding}$") as caught:
+    with pytest.raises(
+        AmbiguousModelError, match=f"{len(models)} different models match: .*Say which one by {deciding}$"
+    ) as caught:
         choose(models)
     assert caught.value.candidates == tuple(sorted({f"{found.group_id}/{found.artifact_id}" for found in models}))
 

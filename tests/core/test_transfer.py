@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import Mapping
 
@@ -20,6 +21,11 @@ def body(transfer: Transfer, url: str, offset: int = 0) -> bytes:
         return stream.read()
 
 
+def content(transfer: Transfer, url: str) -> bytes:
+    with transfer.open(url) as response:
+        return response.content
+
+
 def test_the_bytes_come_as_they_are_stored(site: Site) -> None:
     content = bytes(range(256)) * 5000
     site.pages["/net.bin"] = content
@@ -32,8 +38,6 @@ def test_the_bytes_come_as_they_are_stored(site: Site) -> None:
 
 def test_a_compressed_file_is_not_unpacked_on_the_way(site: Site) -> None:
     """A digest is of the bytes as transferred."""
-    import gzip
-
     content = gzip.compress(b"x" * 1000)
     site.pages["/net.bin.gz"] = Answer(content, headers={"Content-Encoding": "gzip"})
     assert body(Transfer(retry=ONCE), f"{site.url}net.bin.gz") == content
@@ -51,7 +55,9 @@ def test_a_server_that_knows_no_ranges_is_an_error_and_not_a_wrong_file(site: Si
         body(Transfer(retry=ONCE), f"{site.url}net.bin", 4)
 
 
-@pytest.mark.parametrize(("status", "text"), [(404, "404 Not Found"), (403, "403 Forbidden"), (410, "410 Gone"), (500, "500 Internal")])
+@pytest.mark.parametrize(
+    ("status", "text"), [(404, "404 Not Found"), (403, "403 Forbidden"), (410, "410 Gone"), (500, "500 Internal")]
+)
 def test_a_refusal_is_an_error_with_address_and_status(site: Site, status: int, text: str) -> None:
     site.pages["/net.bin"] = Answer(b"secret page", status)
     with pytest.raises(RepositoryError, match=f"{site.url}net.bin: the server answered {text}") as caught:
@@ -109,13 +115,9 @@ def test_a_server_that_falls_silent_is_an_error(site: Site) -> None:
 @pytest.mark.parametrize("how", ["stream", "content"])
 def test_a_body_that_is_cut_is_an_error_and_not_a_short_file(site: Site, how: str) -> None:
     site.pages["/net.bin"] = Answer(b"0123456789" * 1000, cut=5000)
-    transfer = Transfer(retry=ONCE)
+    read = body if how == "stream" else content
     with pytest.raises(RepositoryError, match=f"{site.url}net.bin: the connection broke"):
-        if how == "stream":
-            body(transfer, f"{site.url}net.bin")
-        else:
-            with transfer.open(f"{site.url}net.bin") as response:
-                _ = response.content
+        read(Transfer(retry=ONCE), f"{site.url}net.bin")
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[half", "http:///net.bin", "ftp://models.example/net.bin"])

@@ -92,7 +92,7 @@ def test_a_name_claimed_twice_is_its_carriers_else_ambiguous() -> None:
 
 
 def test_what_is_registered_must_be_a_translator() -> None:
-    with pytest.raises(PluginError, match="expected a subclass of zoo_core.Translator"):
+    with pytest.raises(PluginError, match=r"expected a subclass of zoo_core\.Translator"):
         translator_class("x", InstalledEntryPoints((toys.entry("x", toys.ToyNet, group=TRANSLATORS),)))
 
 

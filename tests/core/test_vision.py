@@ -234,20 +234,26 @@ def test_a_folder_is_no_picture(np: Any, tmp_path: Path) -> None:
 
 def test_a_picture_that_is_cut_is_an_error(np: Any) -> None:
     content = encoded(np, [[[number % 256, 0, number // 256] for number in range(400)]] * 50)
-    with pytest.raises(InputError, match="the picture cannot be read|no picture"):
+    with pytest.raises(InputError, match=r"the picture cannot be read|no picture"):
         translated(content[: len(content) // 2])
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(100)], ids=["empty", "text", "a beginning", "zeros"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(100)], ids=["empty", "text", "a beginning", "zeros"]
+)
 def test_bytes_that_are_no_picture_are_an_error(np: Any, content: bytes) -> None:
     for x in (content, io.BytesIO(content)):
-        with pytest.raises(InputError, match="this is no picture that Pillow can read|the picture cannot be read"):
+        with pytest.raises(InputError, match=r"this is no picture that Pillow can read|the picture cannot be read"):
             translated(x)
 
 
-@pytest.mark.parametrize("x", [None, 5, 1.5, [1, 2], {"a": 1}, object()], ids=["None", "int", "float", "list", "dict", "object"])
+@pytest.mark.parametrize(
+    "x", [None, 5, 1.5, [1, 2], {"a": 1}, object()], ids=["None", "int", "float", "list", "dict", "object"]
+)
 def test_something_else_is_an_error_that_says_what_a_picture_is(np: Any, x: object) -> None:
-    with pytest.raises(InputError, match=rf"expected a picture \(a path, bytes, a PIL image or an array\), not {type(x).__name__}"):
+    with pytest.raises(
+        InputError, match=rf"expected a picture \(a path, bytes, a PIL image or an array\), not {type(x).__name__}"
+    ):
         translated(x)
 
 
@@ -273,7 +279,7 @@ def test_a_picture_made_to_exhaust_memory_is_refused(np: Any, monkeypatch: pytes
     from PIL import Image
 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InputError, match="the picture cannot be read: .*decompression bomb"):
+    with pytest.raises(InputError, match=r"the picture cannot be read: .*decompression bomb"):
         translated(encoded(np, [[0] * 30]))
 
 

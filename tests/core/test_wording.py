@@ -56,7 +56,8 @@ def test_a_listing_begins_with_what_is_near_to_a_name() -> None:
 
 @given(st.lists(st.text()))
 def test_any_texts_can_be_sorted(texts: list[str]) -> None:
-    assert sorted(sorted(texts, key=wording.natural), key=wording.natural) == sorted(texts, key=wording.natural)
+    found = sorted(set(texts), key=wording.natural)
+    assert found == sorted(found[1::2] + found[::2], key=wording.natural)
 
 
 def test_a_number_of_thousands_of_digits_can_be_sorted() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests import parameter_files
 from tests import repositories as make
+from tests.core import toy_engine, toys
 from tests.web import Site
 from zoo_core import (
     AmbiguousModelError,
@@ -27,6 +29,7 @@ from zoo_core import (
     ZooWarning,
     hookimpl,
 )
+from zoo_core.indexing import write_index
 
 
 @pytest.fixture
@@ -46,6 +49,12 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def zoo(root: Path) -> ModelZoo:
     return ModelZoo([root], config=False, plugins=[])
+
+
+@pytest.fixture
+def toy(install: Callable[..., Path]) -> None:
+    """An engine, installed as a plugin."""
+    install("zoo-toy-engine", entry_points=toy_engine.ENTRY_POINTS)
 
 
 def references(records: Any) -> list[str]:
@@ -127,7 +136,9 @@ def test_what_a_model_requires_is_missing_until_it_is_installed(root: Path, inst
     ],
     ids=["keyword", "number", "path", "suffix", "record", "both", "path and field", "how"],
 )
-def test_a_wrong_question_is_an_error(zoo: ModelZoo, call: Callable[[ModelZoo], Any], error: type[Exception], message: str) -> None:
+def test_a_wrong_question_is_an_error(
+    zoo: ModelZoo, call: Callable[[ModelZoo], Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         call(zoo)
 
@@ -178,10 +189,9 @@ def test_the_first_repository_owns_its_groups(root: Path, tmp_path: Path) -> Non
     """A higher version number in an added repository replaces nothing."""
     make.publish(tmp_path / "second", make.document(make.artifact("9.0", engines=["Toy"])))
     zoo = ModelZoo([root, tmp_path / "second"], config=False)
-    assert zoo.search("net")[0].version == "2.0"
-    refusal = zoo.explain("net@9.0").refused[0]
-    assert refusal.record.version in ("1.0", "2.0", "2.1a1")
-    assert any("group com.example belongs to" in str(item) for item in zoo.explain("net").refused)
+    assert "com.example/net@9.0" not in references(zoo.search("net"))
+    (refusal,) = (item for item in zoo.explain("net").refused if item.record.version == "9.0")
+    assert str(refusal) == f"group com.example belongs to {root}; to choose this one: --repository {tmp_path / 'second'}"
 
 
 def test_a_repository_that_cannot_be_read_is_a_message_and_hides_no_other(root: Path, tmp_path: Path) -> None:
@@ -272,7 +282,7 @@ def test_a_missing_engine_is_an_error_of_its_own_that_ends_in_the_remedy(zoo: Mo
     with pytest.raises(EngineNotInstalledError) as caught:
         zoo.load_model("other")
     assert caught.value.missing == ("zoo-future",)
-    assert str(caught.value).splitlines()[0].endswith("is installed: pip install zoo-future")
+    assert str(caught.value).splitlines()[0].endswith("pip install zoo-future")
 
 
 def test_an_engine_in_which_a_model_does_not_run_is_not_to_be_installed(zoo: ModelZoo) -> None:
@@ -280,10 +290,8 @@ def test_an_engine_in_which_a_model_does_not_run_is_not_to_be_installed(zoo: Mod
         zoo.load_model("net", engine="Future")
 
 
-def test_a_missing_package_is_an_error_of_its_own_that_ends_in_the_remedy(root: Path, install: Callable[..., Path]) -> None:
-    from tests.core import toy_engine
-
-    install("zoo-toy-engine", entry_points=toy_engine.ENTRY_POINTS)
+@pytest.mark.usefixtures("toy")
+def test_a_missing_package_is_an_error_of_its_own_that_ends_in_the_remedy(root: Path) -> None:
     make.publish(root, make.document(make.artifact(engines=["Toy"], requires=["acme-nets>=2"]), artifact_id="needy"))
     with pytest.raises(PackageNotInstalledError, match='are missing: pip install "acme-nets>=2"') as caught:
         ModelZoo([root], config=False).load_model("needy")
@@ -295,7 +303,7 @@ def test_what_is_missing_does_not_stop_a_download(zoo: ModelZoo) -> None:
 
 
 def test_between_different_models_nothing_is_chosen(zoo: ModelZoo) -> None:
-    with pytest.raises(AmbiguousModelError, match="2 different models match: com.example/net, com.example/other"):
+    with pytest.raises(AmbiguousModelError, match=r"2 different models match: com\.example/net, com\.example/other"):
         zoo.download(group_id="com.example")
 
 
@@ -328,8 +336,6 @@ def test_info_tells_what_a_load_would_run(root: Path) -> None:
 
 
 def test_info_of_a_local_parameter_file_shows_its_header_and_its_tensors(root: Path) -> None:
-    from tests import parameter_files
-
     content = parameter_files.safetensors(
         {"__metadata__": {"zoo.format": "1"}, "w": parameter_files.entry("F32", [2, 3], 0, 24)}, bytes(24)
     )
@@ -339,7 +345,9 @@ def test_info_of_a_local_parameter_file_shows_its_header_and_its_tensors(root: P
     )  # fmt: skip
     info = ModelZoo([root], config=False).info("w")
     assert dict(info.header) == {"zoo.format": "1"}
-    assert {name: dict(value) for name, value in info.parameters.items()} == {"w": {"dtype": "float32", "shape": [2, 3], "bytes": 24}}
+    assert {name: dict(value) for name, value in info.parameters.items()} == {
+        "w": {"dtype": "float32", "shape": [2, 3], "bytes": 24}
+    }
     assert (info.cost["memory_bytes"], info.runs[-1]["kind"], info.runs[-1]["allowed"]) == (24, "data", True)
 
 
@@ -390,8 +398,6 @@ def test_a_file_that_is_not_what_its_document_promises_is_refused(zoo: ModelZoo,
 @pytest.fixture
 def served(site: Site, root: Path) -> Site:
     """The repository on the web."""
-    from zoo_core.indexing import write_index
-
     write_index(root)
     site.pages |= {f"/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*") if path.is_file()}
     return site
@@ -427,7 +433,7 @@ def test_offline_reaches_every_path_to_the_network_and_is_read_at_call_time(
     zoo.search()
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     assert len(zoo.search()) == 4
-    with pytest.raises(OfflineError, match="net.params.bin is not on this machine"):
+    with pytest.raises(OfflineError, match=r"net\.params\.bin is not on this machine"):
         zoo.download("net")
     monkeypatch.delenv("ZOO_OFFLINE")
     assert zoo.download("net").is_dir()
@@ -484,10 +490,12 @@ class Remembering:
         self.paths.append(path)
 
 
+@pytest.mark.usefixtures("toy")
 def test_a_plugin_may_veto_a_candidate_with_its_reason(root: Path) -> None:
     zoo = ModelZoo([root], config=False, plugins=[Vetoing()])
     assert references(zoo.search("net")) == ["com.example/net@1.0", "com.example/net@2.1a1"]
-    assert "not this one" in [str(refusal) for refusal in zoo.explain("net@2.0").refused] or zoo.explain("net@2.0").accepted == []
+    nearest = zoo.explain("net").refused[0]
+    assert (nearest.record.version, str(nearest)) == ("2.0", "not this one")
 
 
 def test_a_plugin_may_order_the_candidates(root: Path) -> None:
@@ -506,7 +514,9 @@ def test_a_plugin_may_authorise_a_request(served: Site) -> None:
 
 
 def test_a_misspelt_hook_is_an_error_with_the_near_names(root: Path) -> None:
-    with pytest.raises(PluginError, match=r"Misspelt: there is no hook 'zoo_veto_candidates' \(did you mean zoo_veto_candidate"):
+    with pytest.raises(
+        PluginError, match=r"Misspelt: there is no hook 'zoo_veto_candidates' \(did you mean zoo_veto_candidate"
+    ):
         ModelZoo([root], config=False, plugins=[Misspelt()]).search()
 
 
@@ -520,10 +530,12 @@ def test_a_plugin_sees_where_a_download_lies(root: Path) -> None:
 
 
 def test_plugins_lists_every_registered_name_with_its_state(install: Callable[..., Path]) -> None:
-    from tests.core import toys
-
-    install("toy-nets", "1.2.3", entry_points={**toys.ENTRY_POINTS, "zoo_core.repositories": {"toy": "toy_nets_missing.models"}})
-    found = {record.name: record for record in ModelZoo([], config=False, plugins=[]).plugins() if record.distribution == "toy-nets"}
+    install(
+        "toy-nets", "1.2.3", entry_points={**toys.ENTRY_POINTS, "zoo_core.repositories": {"toy": "toy_nets_missing.models"}}
+    )
+    found = {
+        record.name: record for record in ModelZoo([], config=False, plugins=[]).plugins() if record.distribution == "toy-nets"
+    }
     assert (found["pytorch.toy_net"].status, found["pytorch.toy_net"].error) == ("ok", None)
     assert (found["toy"].status, found["MXNet"].status) == ("broken", "broken")
     assert "toy_nets_missing" in str(found["toy"].error)
@@ -539,8 +551,6 @@ def test_plugins_lists_every_registered_name_with_its_state(install: Callable[..
 
 
 def test_a_factory_is_had_by_its_name(install: Callable[..., Path]) -> None:
-    from tests.core import toys
-
     install("toy-nets", "1.2.3", entry_points=toys.ENTRY_POINTS)
     zoo = ModelZoo([], config=False)
     assert zoo.block_factory("toy_net", engine="PyTorch", layers=3) == toys.ToyNet(layers=3)

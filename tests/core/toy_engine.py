@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from tests import parameter_files
 from zoo_core import BlockFactory, Engine, LoadReport, ParameterError, ParameterFile, Translator, read_parameters
@@ -67,7 +67,7 @@ class ToyEngine(Engine):
     """The engine."""
 
     name = "Toy"
-    options = {"speed": "how fast to be"}
+    options: ClassVar[Mapping[str, str]] = {"speed": "how fast to be"}
 
     def version(self) -> str:
         return "1.0"

@@ -113,7 +113,9 @@ def a_function() -> None:
     """No class at all."""
 
 
-def entry(name: str, thing: Any, distribution: str = "toy-nets", group: str = BLOCK_FACTORIES, version: str = "1.2.3") -> EntryPoint:
+def entry(
+    name: str, thing: Any, distribution: str = "toy-nets", group: str = BLOCK_FACTORIES, version: str = "1.2.3"
+) -> EntryPoint:
     return EntryPoint(group=group, name=name, value=value(thing), distribution=distribution, version=version)
 
 

@@ -8,7 +8,7 @@ loading does not notice what no parameter file holds.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,13 +30,23 @@ class _Building(threading.local):
 _building = _Building()
 
 
+def _unchanged(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return tensor
+
+
+class _StandIn(nn.Parameter):
+    """A parameter on the meta device; a constructor that initialises it changes nothing, and need not take time for it."""
+
+    uniform_ = normal_ = fill_ = zero_ = _unchanged  # type: ignore[assignment]  # they have more parameters
+
+
 def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
     stand_ins = _building.stand_ins
     if stand_ins is None or parameter.is_meta or is_lazy(parameter):
         return None
     if id(parameter) not in stand_ins:
         # One that is registered twice is tied: both names get one stand-in.
-        meta = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
+        meta = _StandIn(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
         stand_ins[id(parameter)] = (parameter, meta)
     return stand_ins[id(parameter)][1]
 

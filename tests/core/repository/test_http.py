@@ -12,7 +12,7 @@ import pytest
 
 from tests import repositories as make
 from tests.records import source
-from tests.web import Answer, Site
+from tests.web import Answer, Site, serving
 from zoo_core import MRL, IntegrityError, MetadataError, ModelRecord, OfflineError, RepositoryError, ZooWarning
 from zoo_core.cache import Cache
 from zoo_core.repository.http import HttpRepository
@@ -154,7 +154,9 @@ def test_an_old_index_is_revalidated_by_one_conditional_request(
     assert second["if-none-match"].startswith('"')
 
 
-def test_an_index_that_did_not_change_is_young_again(site: Site, cache: Cache, repository: Callable[..., HttpRepository]) -> None:
+def test_an_index_that_did_not_change_is_young_again(
+    site: Site, cache: Cache, repository: Callable[..., HttpRepository]
+) -> None:
     site.pages["/zoo/index.json"] = index(NET)
     names(repository(ONE_DAY_S))
     age(cache, ONE_DAY_S + 100)
@@ -203,8 +205,6 @@ def test_where_the_index_cannot_be_had_the_known_one_is_used_with_a_warning_that
 
 
 def test_a_dead_server_does_not_hide_what_is_known(cache: Cache) -> None:
-    from tests.web import serving
-
     def opened(url: str) -> HttpRepository:
         return HttpRepository(url, transfer=Transfer(retry=Retry(attempts=0)), known=cache.known_index(url), max_age_s=0.0)
 

@@ -189,7 +189,9 @@ def test_a_file_on_the_network_does_not_lie_in_it(tmp_path: Path) -> None:
 def acme(install: Callable[..., Path]) -> Path:
     """A package whose catalogue is a folder, and that must not be imported."""
     folder = install("acme-models", modules={"acme_late/__init__.py": "raise AssertionError('imported')"})
-    make.publish(folder / "acme_late" / "models", make.document(make.artifact(files={"p": make.item("package://acme_late/w.bin")})), {})
+    make.publish(
+        folder / "acme_late" / "models", make.document(make.artifact(files={"p": make.item("package://acme_late/w.bin")})), {}
+    )
     (folder / "acme_late" / "w.bin").write_bytes(b"weights")
     return folder / "acme_late"
 
@@ -205,7 +207,9 @@ def test_the_resources_of_a_package_are_a_repository_and_nothing_is_imported(acm
     assert "acme_late" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["package_that_is_missing", "package_that_is_missing.models", "acme_late.nothing", "", "zoo_core.errors"])
+@pytest.mark.parametrize(
+    "name", ["package_that_is_missing", "package_that_is_missing.models", "acme_late.nothing", "", "zoo_core.errors"]
+)
 @pytest.mark.usefixtures("acme")
 def test_a_package_that_is_missing_or_no_folder_is_an_error(name: str) -> None:
     with pytest.raises(RepositoryError, match=f"package {name}") as caught:
