@@ -15,7 +15,7 @@ EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 class DocstringExamples(griffe.Extension):
     """Puts a fence around each example."""
 
-    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:  # noqa: ARG002 - the extension's interface
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Called for each object that was read."""
         if obj.docstring:
             obj.docstring.value = EXAMPLE.sub(lambda found: f"```pycon\n{found[0].rstrip()}\n```\n", obj.docstring.value)

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from warnings import warn
 
 import msgspec
 import platformdirs
 
-from zoo_core.errors import CacheError, CriteriaError
+from zoo_core.errors import CacheError, CriteriaError, ZooWarning
 from zoo_core.wording import did_you_mean, listing
 
 FILE_NAME = "zoo.toml"
 DAY_S = 86_400.0
 #: Keys that a zoo.toml in the working directory must not set: a cloned project must not decide what its user trusts.
 _USER_ONLY = ("cache_layers", "trust_code")
+#: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
+_UNUSED = ("cache_layers", "trust_code", "max_file_size", "max_unpacked_size", "max_members", "mirror")
+_UNUSED_REPOSITORY = ("username_env", "token_env")
 _USER_ONLY_REPOSITORY = ("groups", "allow_unverified", "username_env", "token_env")
 
 Shape = TypeVar("Shape")
@@ -133,9 +137,14 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
     if not is_trusted:
         _check_local(file, content)
     try:
-        return msgspec.convert(content, type=_File)
+        read = msgspec.convert(content, type=_File)
     except msgspec.ValidationError as error:
         raise CriteriaError(f"{file}: {error}{_near_key(content)}") from error
+    unused = [key for key in _UNUSED if key in content]
+    unused += sorted({key for item in content.get("repository", []) for key in item if key in _UNUSED_REPOSITORY})
+    if unused:
+        warn(f"{file}: this version of Zoo does not heed {', '.join(unused)} yet", ZooWarning, stacklevel=2)
+    return read
 
 
 def _near_key(content: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo_core.config import Config, ConfiguredRepository, home, is_offline, load_config
-from zoo_core.errors import CriteriaError
+from zoo_core.errors import CriteriaError, ZooWarning
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         urls = ["https://mirror.example/"]
         """
     )
-    config = load_config()
+    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, trust_code, max_.*, mirror, token_env, username_env yet"):
+        config = load_config()
     assert (config.engines, config.offline, config.index_max_age) == (("MXNet", "PyTorch"), True, 60.0)
     assert config.files == (own,)
     assert config.repositories == (
@@ -96,7 +97,7 @@ def test_a_cloned_project_cannot_decide_what_its_user_trusts(own: Path, local: P
 
 
 def test_the_users_own_folder_as_working_directory_is_still_the_users_own(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own.write_text('trust_code = ["dist:acme"]\n[[repository]]\nurl = "https://own.example/"')
+    own.write_text('[[repository]]\ngroups = ["com.acme"]\nurl = "https://own.example/"')
     monkeypatch.chdir(own.parent)
     assert [repository.is_trusted for repository in load_config().repositories] == [True]
 
@@ -108,7 +109,7 @@ def test_a_file_that_is_named_is_the_only_one_and_trusted(
     own.write_text('engines = ["MXNet"]')
     local.write_text('engines = ["PyTorch"]')
     named = tmp_path / "named.toml"
-    named.write_text('trust_code = ["dist:acme"]\n[[repository]]\nurl = "https://named.example/"')
+    named.write_text('[[repository]]\ngroups = ["com.acme"]\nurl = "https://named.example/"')
     if how == "environment":
         monkeypatch.setenv("ZOO_CONFIG", str(named))
     config = load_config(named if how == "argument" else None)

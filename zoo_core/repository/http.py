@@ -14,9 +14,12 @@ from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Repository
-from zoo_core.transfer import Transfer
+from zoo_core.transfer import CHUNK, Transfer
+from zoo_core.wording import bytes_text
 
 INDEX_NAME = "index.json"
+#: Bytes of an index that are read; one of a million artifacts has some 400 MB.
+MAX_INDEX = 1 << 30
 
 
 class KnownIndex(Protocol):
@@ -101,10 +104,19 @@ class HttpRepository(Repository):
         address = urljoin(self._root, INDEX_NAME)
         headers = {"If-None-Match": known[1]} if known and known[1] else {}
         with self._transfer.open(address, headers) as response:
-            content = known[0] if known and response.status_code == 304 else response.content
+            content = known[0] if known and response.status_code == 304 else _bounded(response, address)
             _decoded(content, address)
             self._known.write(content, response.headers.get("ETag", known[1] if known else ""))
             return content
+
+
+def _bounded(response: Any, url: str) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_content(CHUNK):
+        content += chunk
+        if len(content) > MAX_INDEX:
+            raise RepositoryError(f"{url}: the index is larger than {bytes_text(MAX_INDEX)}", url)
+    return bytes(content)
 
 
 def _decoded(content: bytes, url: str) -> Index:

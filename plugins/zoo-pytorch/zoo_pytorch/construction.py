@@ -37,7 +37,7 @@ def _unchanged(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
 class _StandIn(nn.Parameter):
     """A parameter on the meta device; a constructor that initialises it changes nothing, and need not take time for it."""
 
-    uniform_ = normal_ = fill_ = zero_ = _unchanged  # type: ignore[assignment]  # they have more parameters
+    uniform_ = normal_ = fill_ = zero_ = _unchanged
 
 
 def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:

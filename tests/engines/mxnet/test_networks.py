@@ -17,6 +17,7 @@ np = pytest.importorskip("numpy", reason="needs MXNet: pip install zoo-mxnet")
 framework = pytest.importorskip("zoo_mxnet.framework", reason="needs MXNet: pip install zoo-mxnet")
 factories = pytest.importorskip("zoo_mxnet.factories")
 
+
 @pytest.mark.parametrize(
     "options", [{"hybridize": "false"}, {}, {"static_alloc": "true"}], ids=["imperative", "hybrid", "static"]
 )

@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from torch import nn  # noqa: E402
-
 from zoo_pytorch.construction import build_on_meta, left_on_meta  # noqa: E402
 
 

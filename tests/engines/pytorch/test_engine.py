@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 import numpy as np  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
 from zoo_core.device import Device  # noqa: E402
-from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 ENGINE = PyTorchEngine()
 

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install zoo-pyto
 
 import numpy as np  # noqa: E402
 import safetensors.numpy  # noqa: E402
+from zoo_pytorch import factories  # noqa: E402
+from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
 from tests.reference_networks import (  # noqa: E402
@@ -22,8 +24,6 @@ from tests.reference_networks import (  # noqa: E402
     pictures,
     seeded_values,
 )
-from zoo_pytorch import factories  # noqa: E402
-from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 ENGINE = PyTorchEngine()
 MODEL: Any = None

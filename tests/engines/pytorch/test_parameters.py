@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 import safetensors.torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
-
-import zoo_core as zoo  # noqa: E402
 from zoo_pytorch.construction import build_on_meta  # noqa: E402
 from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
+
+import zoo_core as zoo  # noqa: E402
 
 ENGINE = PyTorchEngine()
 
