@@ -305,11 +305,10 @@ def test_a_local_file_that_changed_is_hashed_again(cache: Cache, folder: Path, h
 def test_a_document_that_promises_another_digest_is_not_satisfied_by_an_earlier_check(cache: Cache, folder: Path) -> None:
     repository = FolderRepository(folder)
     cache.files(local_record(repository), repository)
-    make.publish(
-        folder, make.document(make.artifact(files={"parameters": make.item("net.bin", b"other")})), {"net.bin": WEIGHTS}
-    )
-    with pytest.raises(IntegrityError):
+    make.publish(folder, make.document(make.artifact(files={"parameters": make.item("net.bin", b"other")})), {})
+    with pytest.raises(IntegrityError) as caught:
         cache.files(local_record(repository), repository)
+    assert caught.value.expected == f"sha256:{make.sha256(b'other')}"
 
 
 def test_a_local_file_that_is_missing_is_an_error_that_names_it(cache: Cache, folder: Path) -> None:
