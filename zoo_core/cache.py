@@ -90,9 +90,10 @@ class Cache:
         """Put the blobs of an artifact into its folder."""
         named = {file.name: blobs[file.key] for file in record.files}
         target = self._artifact_folder(record, named)
-        if target.is_dir():
+        if _is_complete(target, named):
             return target
         with self._writing():
+            shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             building = target.parent / unique_name()
             building.mkdir()
@@ -137,11 +138,11 @@ class Cache:
         local = repository.local_path(file)
         if local is not None:
             return self._in_place(file, local, record, keep=keep)
-        blob = self._blob_of(file)
+        blob = self._sound_blob(file)
         if blob is not None:
             return blob
         with self._lock(file):
-            return self._blob_of(file) or self._download(record, file, repository, progress)
+            return self._sound_blob(file) or self._download(record, file, repository, progress)
 
     def _found(self, file: ArtifactFile, repository: Repository | None) -> Path | None:
         try:
@@ -159,6 +160,32 @@ class Cache:
         sha256 = file.sha256 or self._remembered(file)
         blob = self._blob(sha256) if sha256 else None
         return blob if blob is not None and blob.is_file() else None
+
+    def _sound_blob(self, file: ArtifactFile) -> Path | None:
+        """The blob of a file if it is what it was when it arrived: told by size and time, in full only where they changed."""
+        blob = self._blob_of(file)
+        if blob is None or self._known_digests(blob) is not None:
+            return blob
+        found = digest_file(blob)
+        if found.sha256 != blob.name:
+            return None
+        self._remember(blob, found)
+        return blob
+
+    def _known_digests(self, path: Path) -> dict[str, object] | None:
+        """What was found of a file that has not changed since; None where it has, or was never read."""
+        try:
+            stamp = _stamp(path)
+        except OSError:
+            return None
+        known = _read_json(self.home / "checked" / _key(str(path)))
+        return known if {name: known.get(name) for name in stamp} == stamp else None
+
+    def _remember(self, path: Path, found: Digests) -> None:
+        # A cache that cannot be written makes this slower, not wrong: the file is hashed again next time.
+        with contextlib.suppress(CacheError):
+            note = {**_stamp(path), "sha256": found.sha256, "sha1": found.sha1}
+            self.write(self.home / "checked" / _key(str(path)), json.dumps(note).encode())
 
     def _remembered(self, file: ArtifactFile) -> str | None:
         """The full digest that a weak one turned out to be at an earlier download."""
@@ -207,13 +234,14 @@ class Cache:
                     progress(done, file.size, file.name)
         stream.flush()
         os.fsync(stream.fileno())
-        return Digests(sha256.hexdigest(), sha1.hexdigest())
+        return Digests(sha256.hexdigest(), sha1.hexdigest() if file.sha1 and not file.sha256 else "")
 
     def _adopt(self, partial: Path, file: ArtifactFile, found: Digests) -> Path:
         blob = self._blob(found.sha256)
         blob.parent.mkdir(parents=True, exist_ok=True)
         make_read_only(partial)
         partial.replace(blob)
+        self._remember(blob, found)
         if not file.sha256:
             self.write(self._digest_note(file), found.sha256.encode())
         return blob
@@ -230,15 +258,10 @@ class Cache:
         elif file.sha256_prefix:
             expected = f"sha256:{file.sha256_prefix}"
             actual = f"sha256:{found.sha256}"[: len(expected)]
-        elif record.source.allow_unverified:
+        else:
+            # Refused before it came, unless the user's own configuration allows it.
             warn(f"{file.url} was not verified; to pin it, add #sha256={found.sha256}", ZooWarning, stacklevel=2)
             return
-        else:
-            raise IntegrityError(
-                f"{printable(where)} has no digest in {printable(record.metadata.url)}, so it cannot be verified; "
-                f"its publisher adds one by `zoo index`",
-                url=where,
-            )
         if expected != actual:
             raise IntegrityError(
                 f"wrong digest for {printable(file.key)} of {printable(record.reference)}: expected {expected}, got {actual}, "
@@ -250,29 +273,29 @@ class Cache:
 
     def _in_place(self, file: ArtifactFile, path: Path, record: ModelRecord, *, keep: bool) -> Path:
         """A file that is already local, read where it lies once its digest was checked."""
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise RepositoryError(f"{path}: {error.strerror or error}", file.url) from error
-        note = self.home / "checked" / _key(str(path))
-        stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        known = _read_json(note)
-        if {name: known.get(name) for name in stamp} == stamp and _agrees(file, known):
-            sha256 = known["sha256"]
-        else:
-            found = digest_file(path)
-            self._check(file, found, str(path), record)
-            sha256 = found.sha256
-            # A cache that cannot be written makes this slower, not wrong: the file is hashed again next time.
-            with contextlib.suppress(CacheError):
-                self.write(note, json.dumps({**stamp, "sha256": found.sha256, "sha1": found.sha1}).encode())
-        return self._kept(path, str(sha256)) if keep else path
+        known = self._known_digests(path)
+        if known is not None and _agrees(file, known):
+            return self._kept(path, str(known["sha256"])) if keep else path
+        found = digest_file(path)
+        self._check(file, found, str(path), record)
+        self._remember(path, found)
+        return self._kept(path, found.sha256) if keep else path
 
     def _kept(self, path: Path, sha256: str) -> Path:
+        """A copy of a file as a blob, hashed once more on the way: the file is another's and may change meanwhile."""
         blob = self._blob(sha256)
-        if not blob.is_file():
-            with self._writing(), path.open("rb") as source, atomic_file(blob, mode=0o444) as target:
-                shutil.copyfileobj(source, target, CHUNK)
+        if blob.is_file() and self._known_digests(blob) is not None:
+            return blob
+        digest = hashlib.sha256()
+        with self._writing(), path.open("rb") as source, atomic_file(blob, mode=0o444) as target:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise IntegrityError(
+                    f"{path} changed while it was copied", expected=sha256, found=digest.hexdigest(), url=str(path)
+                )
+        self._remember(blob, Digests(sha256, ""))
         return blob
 
     def _artifact_folder(self, record: ModelRecord, named: Mapping[str, Path]) -> Path:
@@ -384,8 +407,14 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
 
     Raises:
         RepositoryError: The file is an archive.
-        IntegrityError: A program or code has only a weak digest.
+        IntegrityError: It has no digest, or is code and has only a weak one.
     """
+    if not (file.sha256 or file.sha1 or file.sha256_prefix or record.source.allow_unverified):
+        raise IntegrityError(
+            f"{printable(file.url)} has no digest in {printable(record.metadata.url)}, so it cannot be verified; "
+            "its publisher adds one by `zoo index`",
+            url=file.url,
+        )
     if archive_kind(file.uri) is not None:
         raise RepositoryError(
             f"{printable(record.reference)}: file {printable(file.key)} is an archive ({printable(file.uri)}), "
@@ -404,6 +433,20 @@ def _agrees(file: ArtifactFile, known: Mapping[str, object]) -> bool:
     if file.sha1:
         return known.get("sha1") == file.sha1
     return bool(file.sha256_prefix) and sha256.startswith(file.sha256_prefix or "-")
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    """What changes when a file's content does, and costs nothing to ask."""
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _is_complete(folder: Path, named: Mapping[str, Path]) -> bool:
+    """Whether a folder has every file, with the size of its blob."""
+    try:
+        return all((folder / name).stat().st_size == blob.stat().st_size for name, blob in named.items()) and folder.is_dir()
+    except OSError:
+        return False
 
 
 def _read_json(path: Path) -> dict[str, object]:

@@ -121,13 +121,15 @@ class RepositoryError(ZooError):
 
     Attributes:
         url: The repository, or the address in it.
+        status: The status that a server answered; None where none did.
     """
 
     exit_code = 4
 
-    def __init__(self, message: str, url: str = "") -> None:
+    def __init__(self, message: str, url: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.url = url
+        self.status = status
 
 
 class OfflineError(RepositoryError):

@@ -197,11 +197,17 @@ def _stored_name(uri: str) -> tuple[str, str | None]:
     return base, None
 
 
+#: What some system does not allow in a file name, or takes for a folder or a device.
+_UNSAFE_NAME = re.compile(
+    r"""[/\\:<>|?*"\x00-\x1f\x7f] | ^\s | [\s.]$ | ^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)""", re.VERBOSE | re.IGNORECASE
+)
+
+
 def _checked_name(name: str, kind: str, url: str, field: str) -> str:
     """A name becomes one path component in the cache, on every system."""
     if kind == "dir" and not name:
         return name
-    if not name or name in (".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", name) or name != name.strip() or len(name) > 200:
+    if not name or len(name) > 200 or _UNSAFE_NAME.search(name):
         raise _malformed(url, field, f"expected a plain file name, found {name!r}")
     return name
 

@@ -287,12 +287,20 @@ def _requirements_stage() -> _Stage:
 
 
 def _veto_stage(here: Surroundings) -> _Stage:
+    reasons: dict[int, str | None] = {}
+
+    def reason(record: ModelRecord) -> str | None:
+        # A plugin is asked once for each record.
+        if id(record) not in reasons:
+            reasons[id(record)] = here.veto(record)
+        return reasons[id(record)]
+
     return _Stage(
         field="veto",
         asked="",
-        found=lambda r: here.veto(r) or "",
-        accepts=lambda r: here.veto(r) is None,
-        hint=lambda r, _: here.veto(r) or "",
+        found=lambda r: reason(r) or "",
+        accepts=lambda r: reason(r) is None,
+        hint=lambda r, _: reason(r) or "",
     )
 
 

@@ -77,7 +77,9 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
             with response:
                 if response.status_code not in (200, 206, 304):
                     raise RepositoryError(
-                        f"{printable(url)}: the server answered {response.status_code} {response.reason}", url
+                        f"{printable(url)}: the server answered {response.status_code} {response.reason}",
+                        url,
+                        response.status_code,
                     )
                 try:
                     yield response

@@ -80,10 +80,10 @@ class ImageClassification(Translator):
         if self.classes or path is None:
             return self
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = path.read_text("utf-8").rstrip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the class names in {path} cannot be read: {error}") from error
-        return replace(self, classes=tuple(line.strip() for line in lines if line.strip()))
+        return replace(self, classes=tuple(line.strip() for line in lines))
 
     def process_input(self, context: TranslatorContext, x: Any) -> tuple[Array, ...]:
         """The picture as ``float32[channels, height, width]``.

@@ -74,8 +74,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def everything(folder: Path) -> list[Path]:
-    """The files below a folder, what a broken download may have left behind among them; locks are not content."""
-    return [path for path in folder.rglob("*") if path.is_file() and "locks" not in path.parts]
+    """The files below a folder, what a broken download may have left behind among them; locks and notes are not content."""
+    return [path for path in folder.rglob("*") if path.is_file() and not {"locks", "checked"} & set(path.parts)]
 
 
 def is_read_only(path: Path) -> bool:
@@ -538,6 +538,50 @@ def test_nothing_depends_on_locks(cache: Cache, monkeypatch: pytest.MonkeyPatch,
     assert len(set(found)) == 1
     assert (found[0] / "parameters.bin").read_bytes() == WEIGHTS
     assert sorted(path.read_bytes() for path in everything(cache.home)) == [WEIGHTS, WEIGHTS]
+
+
+# what happens to the cache behind our back ---------------------------------------------------------------------------
+
+
+def test_a_blob_that_was_damaged_is_fetched_again(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    blob = cache.files(model(), remote)["parameters"]
+    blob.chmod(0o644)
+    blob.write_bytes(b"damaged")
+
+    again = cache.files(model(), remote)["parameters"]
+
+    assert again.read_bytes() == WEIGHTS
+    assert remote.opened == ["parameters", "parameters"]
+
+
+def test_a_blob_whose_time_changed_is_hashed_and_kept(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    blob = cache.files(model(), remote)["parameters"]
+    os.utime(blob, (1, 1))
+
+    assert cache.files(model(), remote)["parameters"] == blob
+    assert remote.opened == ["parameters"]
+
+
+def test_a_second_load_hashes_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    cache.files(model(), remote)
+
+    def refused(path: Path) -> None:
+        raise AssertionError(f"{path} was hashed")
+
+    monkeypatch.setattr("zoo_core.cache.digest_file", refused)
+    assert cache.files(model(), remote)["parameters"].read_bytes() == WEIGHTS
+
+
+def test_an_artifact_folder_that_lost_a_file_is_made_anew(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    folder = cache.folder(model(), remote)
+    (folder / "parameters.bin").unlink()
+
+    assert cache.folder(model(), remote) == folder
+    assert (folder / "parameters.bin").read_bytes() == WEIGHTS
 
 
 # the index of a remote repository ------------------------------------------------------------------------------------

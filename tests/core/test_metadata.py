@@ -415,7 +415,27 @@ def test_digests_are_compared_without_case(field: str, given: str, expected: tup
 
 @pytest.mark.parametrize(
     "name",
-    ["../net.bin", "a/b", "a\\b", "..", ".", "", "C:net.bin", "a\0b", "a\nb", "\x1b[31m", " a", "a ", "x" * 201],
+    [
+        "../net.bin",
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "C:net.bin",
+        "a\0b",
+        "a\nb",
+        "\x1b[31m",
+        " a",
+        "a ",
+        "x" * 201,
+        "CON",
+        "nul.bin",
+        "com1.txt",
+        "a.",
+        "a?b",
+        "a|b",
+    ],
     ids=repr,
 )
 def test_a_name_that_is_no_plain_file_name_is_refused(name: str) -> None:

@@ -326,7 +326,7 @@ def test_more_or_fewer_names_than_classes_are_an_error(np: Any) -> None:
 def test_class_names_are_read_from_the_artifacts_file_one_a_line(tmp_path: Path, key: str) -> None:
     (tmp_path / "names.txt").write_text(" tiger cat\r\ndog\n\néel\n\n", "utf-8")
     found = ImageClassification(width=8).with_files({key: tmp_path / "names.txt", "parameters": tmp_path / "x"})
-    assert found == ImageClassification(width=8, classes=("tiger cat", "dog", "éel"))
+    assert found == ImageClassification(width=8, classes=("tiger cat", "dog", "", "éel"))
 
 
 def test_names_that_are_given_win_over_the_file(tmp_path: Path) -> None:

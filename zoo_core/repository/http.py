@@ -95,7 +95,7 @@ class HttpRepository(Repository):
         # What a captive portal answers is no index, and must not hide the known one either.
         except (RepositoryError, MetadataError) as error:
             if known is None:
-                raise
+                raise _without_index(self.url, error) from error
             if not isinstance(error, OfflineError):
                 warn(f"{error}; using the index of {known[2] / 3600:.1f} hours ago", ZooWarning, stacklevel=2)
             return known[0]
@@ -108,6 +108,12 @@ class HttpRepository(Repository):
             _decoded(content, address)
             self._known.write(content, response.headers.get("ETag", known[1] if known else ""))
             return content
+
+
+def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:
+    if isinstance(error, RepositoryError) and error.status == 404:
+        return RepositoryError(f"{error}: {url} is no repository, or its owner has not run `zoo index` on it", url, 404)
+    return error
 
 
 def _bounded(response: Any, url: str) -> bytes:
