@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, InstalledEntryPoints
 from zoo_core.errors import AmbiguousPluginError, InputError, PackageNotInstalledError, PluginError
 from zoo_core.registered import build, checked_class, entry_point_of, fields_of
-from zoo_core.requirements import install_line, missing_requirements
+from zoo_core.requirements import check_requirement, install_line, missing_requirements
 
 if TYPE_CHECKING:
     from zoo_core.model import Model
@@ -107,7 +107,10 @@ def factory_from_dict(
         isinstance(name, str) and isinstance(named, str | None) and isinstance(fields, dict) and isinstance(requires, list)
     ):
         raise PluginError('a serialized factory is {"factory": NAME, "engine": ENGINE, "fields": {...}, "requires": [...]}')
-    missing = missing_requirements(str(item) for item in requires)
+    try:
+        missing = missing_requirements(check_requirement(str(item)) for item in requires)
+    except ValueError as error:
+        raise PluginError(f"factory {name!r}: requires: {error}") from error
     if missing:
         raise PackageNotInstalledError(
             f"factory {name!r} needs packages that are not installed: {install_line(missing)}", missing

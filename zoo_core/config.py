@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 from warnings import warn
 
 import msgspec
@@ -17,12 +16,12 @@ from zoo_core.wording import did_you_mean, listing
 
 FILE_NAME = "zoo.toml"
 DAY_S = 86_400.0
-#: Keys that a zoo.toml in the working directory must not set: a cloned project must not decide what its user trusts.
-_USER_ONLY = ("cache_layers", "trust_code")
+#: What a zoo.toml in the working directory may set: a cloned project must not decide what its user trusts, or how much.
+_LOCAL = ("engines", "offline", "repository", "mirror")
+_LOCAL_REPOSITORY = ("url", "name")
 #: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
 _UNUSED = ("cache_layers", "trust_code", "max_file_size", "max_unpacked_size", "max_members", "mirror")
 _UNUSED_REPOSITORY = ("username_env", "token_env")
-_USER_ONLY_REPOSITORY = ("groups", "allow_unverified", "username_env", "token_env")
 
 Shape = TypeVar("Shape")
 
@@ -164,7 +163,11 @@ def _near_key(content: Mapping[str, Any]) -> str:
 def _check_local(file: Path, content: Mapping[str, Any]) -> None:
     repositories = content.get("repository", [])
     inside = [key for item in repositories if isinstance(item, dict) for key in item] if isinstance(repositories, list) else []
-    for key in [*(key for key in content if key in _USER_ONLY), *(key for key in inside if key in _USER_ONLY_REPOSITORY)]:
+    known, known_inside = _File.__struct_fields__, RepositorySettings.__struct_fields__
+    for key in [
+        *(key for key in content if key in known and key not in _LOCAL),
+        *(key for key in inside if key in known_inside and key not in _LOCAL_REPOSITORY),
+    ]:
         raise CriteriaError(
             f"{file}: `{key}` counts only in your own configuration: {_own_file()}, or a file named by --config or ZOO_CONFIG"
         )
@@ -181,10 +184,19 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         )
         for item in read.repository
     )
+    known = {repository.name for repository in config.repositories}
+    for repository in repositories:
+        if repository.name and repository.name in known:
+            raise CriteriaError(
+                f"{file}: a repository of the name {repository.name!r} is configured already; choose another name"
+            )
+        known.add(repository.name)
+    # The network that the user forbade is not opened by the folder they work in.
+    offline = config.offline if read.offline is None else read.offline or (config.offline and not is_trusted)
     return msgspec.structs.replace(
         config,
         engines=read.engines or config.engines,
-        offline=config.offline if read.offline is None else read.offline,
+        offline=offline,
         index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
@@ -192,7 +204,7 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
 
 
 def _absolute(url: str, folder: Path) -> str:
-    return url if len(urlsplit(url).scheme) > 1 else str(folder / Path(url).expanduser())
+    return url if "://" in url else str(folder / Path(url).expanduser())
 
 
 def is_offline(config: Config | None = None, given: bool | None = None) -> bool:
@@ -200,9 +212,12 @@ def is_offline(config: Config | None = None, given: bool | None = None) -> bool:
     if given is not None:
         return given
     text = os.environ.get("ZOO_OFFLINE", "").strip().lower()
-    if text:
-        return text in ("1", "true", "yes", "on")
-    return config.offline if config else False
+    if text and text not in _TRUTH:
+        raise CriteriaError(f"ZOO_OFFLINE={text!r}: expected one of {', '.join(_TRUTH)}")
+    return _TRUTH[text] if text else config is not None and config.offline
+
+
+_TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def home() -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -17,10 +17,13 @@ from zoo_core import application as applications
 from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.errors import MetadataError
 from zoo_core.frozen import FrozenDict
+from zoo_core.requirements import check_engine, check_requirement
 from zoo_core.wording import printable
 
 DOCUMENT_NAME = "metadata.json"
 TYPES = ("model", "dataset")
+#: Characters of a version; numbers of thousands of digits cannot be compared.
+MAX_VERSION = 128
 
 #: Suffix of a URI -> what the bytes are; the longest suffix is looked for first.
 _ARCHIVES = {
@@ -146,13 +149,13 @@ def _artifact(content: msgspec.Raw, url: str, field: str, group_id: str) -> Arti
     _check_distinct([file.name for file in files if file.name], url, f"{field}.files")
     arguments = item.arguments or {}
     return Artifact(
-        version=_text(item.version) or None,
+        version=_version(item.version, url, f"{field}.version"),
         name=_text(item.name),
         properties=FrozenDict(_text_mapping(item.properties, url, f"{field}.properties")),
         arguments=FrozenDict(arguments),
         options=FrozenDict(_text_mapping(item.options, url, f"{field}.options")),
-        engines=tuple(item.engines) if item.engines else _engines(arguments, files, group_id),
-        requires=tuple(item.requires or ()),
+        engines=_checked(item.engines or _engines(arguments, files, group_id), check_engine, url, f"{field}.engines"),
+        requires=_checked(item.requires or (), check_requirement, url, f"{field}.requires"),
         files=files,
     )
 
@@ -182,6 +185,20 @@ def _file(key: str, content: msgspec.Raw, url: str, field: str) -> ArtifactFile:
     )
 
 
+def _checked(texts: Iterable[str], check: Callable[[str], str], url: str, field: str) -> tuple[str, ...]:
+    try:
+        return tuple(check(text) for text in texts)
+    except ValueError as error:
+        raise _malformed(url, field, str(error)) from error
+
+
+def _version(value: Text, url: str, field: str) -> str | None:
+    text = _text(value)
+    if len(text) > MAX_VERSION:
+        raise _malformed(url, field, f"expected at most {MAX_VERSION} characters, found {len(text)}")
+    return text or None
+
+
 def archive_kind(uri: str) -> str | None:
     """What the end of a URI says of its bytes: ``zip``, ``tgz``, ``tar``, ``gzip`` or nothing."""
     lower = urlsplit(uri).path.lower()
@@ -207,7 +224,7 @@ def _checked_name(name: str, kind: str, url: str, field: str) -> str:
     """A name becomes one path component in the cache, on every system."""
     if kind == "dir" and not name:
         return name
-    if not name or len(name) > 200 or _UNSAFE_NAME.search(name):
+    if not name or len(name.encode(errors="surrogatepass")) > 200 or _UNSAFE_NAME.search(name):
         raise _malformed(url, field, f"expected a plain file name, found {name!r}")
     return name
 
@@ -239,7 +256,7 @@ def _size(value: Text, url: str, field: str) -> int | None:
         size = int(value) if not isinstance(value, float) else -1
     except ValueError:
         size = -1
-    if size < 0:
+    if not 0 <= size < 2**63:
         raise _malformed(url, field, f"expected a whole number of bytes, found {value!r}")
     return size
 
@@ -304,7 +321,11 @@ def _path_in(url: str) -> str:
 
 def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
     """Properties and options: values as their JSON text; a key twice or a list is the document's error."""
-    pairs = json.loads(bytes(raw), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+    try:
+        pairs = json.loads(bytes(raw), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        # msgspec leaves what it does not decode unchecked, invalid UTF-8 among it.
+        raise _malformed(url, field, f"no JSON: {error}") from error
     if pairs is None:
         return {}
     if not isinstance(pairs, _Pairs):

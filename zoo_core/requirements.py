@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
 import importlib_metadata
+
+#: What needs no parser to be known as harmless, which is almost every requirement.
+_PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]+\])?(?:(?:==|>=|<=|~=|!=|<|>)[\w.*+!]+,?)*", re.ASCII)
 
 
 def missing_requirements(requires: Iterable[str]) -> tuple[str, ...]:
@@ -34,14 +39,49 @@ def _is_met(text: str) -> bool:
         return False
 
 
+def check_requirement(text: str) -> str:
+    """A requirement as it stands, if it is one: what is foreign here ends up in a command that users paste into a shell.
+
+    Raises:
+        ValueError: It is no PEP 508 requirement of a distribution by its name.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if not _PLAIN_REQUIREMENT.fullmatch(text):
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise ValueError(f"{text!r} is no requirement such as 'acme-nets>=1.2'") from error
+        if requirement.url:
+            raise ValueError(f"{text!r} names an address; expected a distribution such as 'acme-nets>=1.2'")
+    return text
+
+
 def install_line(requires: Iterable[str]) -> str:
     """The command that installs requirements, quoted for a shell.
 
     >>> install_line(["zoo-mxnet", "zoo-pytorch>=0.1"])
     'pip install zoo-mxnet "zoo-pytorch>=0.1"'
     """
-    names = sorted(set(requires))
-    return "pip install " + " ".join(f'"{name}"' if any(char in name for char in "<>=!~[]; ") else name for name in names)
+    return " ".join(["pip install", *(_quoted(text) for text in sorted(set(requires)))])
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        return text
+    # Double quotes serve every system's shell, as long as nothing inside means something to one.
+    return f'"{text}"' if re.fullmatch(r"[\w.,<>=~*+\[\]; -]+", text, re.ASCII) else shlex.quote(text)
+
+
+def check_engine(name: str) -> str:
+    """An engine's name as it stands, if it is one; the package that brings it is named after it.
+
+    Raises:
+        ValueError: It has other characters than letters, digits, dots, hyphens and underscores.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(f"{name!r} is no engine's name such as 'PyTorch'")
+    return name
 
 
 def engine_package(engine: str) -> str:

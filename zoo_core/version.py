@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from zoo_core.errors import CriteriaError
 
@@ -37,7 +37,8 @@ def version_key(text: str | None) -> Key:
     is_release = plain == text
     try:
         return (2, Version(plain), is_release)
-    except InvalidVersion:
+    # Not only InvalidVersion: a number of thousands of digits is a plain ValueError.
+    except ValueError:
         return (1, _parts(plain), is_release)
 
 
@@ -60,7 +61,7 @@ def is_prerelease(text: str | None) -> bool:
         return True
     try:
         return Version(text).is_prerelease
-    except InvalidVersion:
+    except ValueError:
         return False
 
 
@@ -98,7 +99,7 @@ class VersionRange(msgspec.Struct, frozen=True, kw_only=True):
     def _specified(text: str, specifier: SpecifierSet) -> bool:
         try:
             return specifier.contains(_pep440(text), prereleases=True)
-        except InvalidVersion:
+        except ValueError:
             return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -68,6 +69,15 @@ def printable(text: str) -> str:
         else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
+
+
+def shown_url(url: str) -> str:
+    """An address for a message: printable, and without the user and password that it may hold.
+
+    >>> shown_url("https://anna:secret@models.example.com/zoo/")
+    'https://***@models.example.com/zoo/'
+    """
+    return printable(re.sub(r"(?<=://)[^/?#@]*@", "***@", url))
 
 
 def bytes_text(count: int) -> str:

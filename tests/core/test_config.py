@@ -72,11 +72,13 @@ def test_the_working_directory_adds_repositories_that_are_not_trusted(own: Path,
     assert found == [("https://own.example/", True), ("https://project.example/", False)]
 
 
-def test_the_working_directory_overrides_engines_and_offline_and_leaves_the_rest(own: Path, local: Path) -> None:
+def test_the_working_directory_overrides_engines_and_never_opens_the_network_that_the_user_forbade(
+    own: Path, local: Path
+) -> None:
     own.write_text('engines = ["MXNet"]\noffline = true\nindex_max_age = 5')
     local.write_text('engines = ["PyTorch"]\noffline = false')
     config = load_config()
-    assert (config.engines, config.offline, config.index_max_age, config.files) == (("PyTorch",), False, 5.0, (own, local))
+    assert (config.engines, config.offline, config.index_max_age, config.files) == (("PyTorch",), True, 5.0, (own, local))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,7 @@ def test_the_working_directory_overrides_engines_and_offline_and_leaves_the_rest
     [
         ("cache_layers", 'cache_layers = ["/tmp"]'),
         ("trust_code", 'trust_code = ["https://evil.example/"]'),
+        ("index_max_age", "index_max_age = 1e12"),
         ("groups", '[[repository]]\nurl = "x"\ngroups = ["zoo.pytorch"]'),
         ("allow_unverified", '[[repository]]\nurl = "x"\nallow_unverified = true'),
         ("username_env", '[[repository]]\nurl = "x"\nusername_env = "USER"'),
@@ -194,7 +197,6 @@ def test_the_environment_is_read_at_each_call(monkeypatch: pytest.MonkeyPatch) -
         ('[[mirror]]\nof = "x"', r"required field `urls`.*\$\.mirror\["),
         ('engines = "MXNet"', r"Expected `array`, got `str` - at `\$\.engines`"),
         ('offline = "yes"', r"Expected `bool \| null`, got `str` - at `\$\.offline`"),
-        ('index_max_age = "a day"', r"got `str` - at `\$\.index_max_age`"),
         ("repository = 3", r"Expected `array`, got `int` - at `\$\.repository`"),
         ("engines = [", "Invalid value|Unclosed array"),
     ],
@@ -228,6 +230,19 @@ def test_zoo_offline_forbids_the_network(monkeypatch: pytest.MonkeyPatch, text: 
 def test_other_values_of_zoo_offline_allow_it_even_if_a_file_forbids_it(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("ZOO_OFFLINE", text)
     assert is_offline(Config(offline=True)) is False
+
+
+def test_a_misspelt_value_of_zoo_offline_is_an_error_and_never_online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "ture")
+    with pytest.raises(CriteriaError, match="ZOO_OFFLINE='ture': expected one of 1, true, yes, on, 0, false, no, off"):
+        is_offline(Config())
+
+
+def test_one_name_for_two_repositories_is_an_error(own: Path, local: Path) -> None:
+    own.write_text('[[repository]]\nname = "acme"\nurl = "https://own.example/"')
+    local.write_text('[[repository]]\nname = "acme"\nurl = "https://evil.example/"')
+    with pytest.raises(CriteriaError, match="a repository of the name 'acme' is configured already"):
+        load_config()
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])

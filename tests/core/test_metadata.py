@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import repositories as make
 from zoo_core import MRL, Artifact, ArtifactFile, License, Metadata, MetadataError
@@ -581,3 +584,40 @@ def test_a_document_is_frozen_and_hashable() -> None:
     with pytest.raises(AttributeError):
         metadata.name = "other"  # type: ignore[misc]
     assert hash(metadata) == hash(read(TINYNET))
+
+
+# what must not stop the reading of others ----------------------------------------------------------------------------
+
+
+def mangled(splinter: bytes, place: int) -> bytes:
+    """A good document with some bytes put into it."""
+    content = json.dumps(make.document(make.artifact(properties={"a": "b"}))).encode()
+    return content[:place] + splinter + content[place + len(splinter) :]
+
+
+@given(content=st.one_of(st.binary(max_size=200), st.builds(mangled, st.binary(max_size=8), st.integers(0, 400))))
+def test_any_bytes_are_a_document_or_a_metadata_error(content: bytes) -> None:
+    with suppress(MetadataError):
+        Metadata.from_json(content, "https://models.example/model/cv/com/example/net/metadata.json")
+
+
+@pytest.mark.parametrize(
+    ("artifact", "field"),
+    [
+        ({"version": "9" * 5000}, "version"),
+        ({"requires": ["$(touch /tmp/x)"]}, "requires"),
+        ({"engines": ["$(x)"]}, "engines"),
+        ({"files": {"model": {"uri": "a.bin", "size": "9" * 400}}}, "files.model.size"),
+    ],
+)
+def test_what_would_harm_later_is_refused_with_its_field(artifact: dict[str, object], field: str) -> None:
+    content = json.dumps(make.document(artifact)).encode()
+    with pytest.raises(MetadataError) as caught:
+        Metadata.from_json(content, "https://models.example/metadata.json")
+    assert caught.value.field == f"$.artifacts[0].{field}"
+
+
+def test_properties_that_are_no_utf8_are_refused() -> None:
+    content = json.dumps(make.document({"properties": {"a": "X"}})).encode().replace(b'"X"', b'"\xff"')
+    with pytest.raises(MetadataError, match="no JSON"):
+        Metadata.from_json(content, "https://models.example/metadata.json")

