@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from zoo_core.output import DetectedObjects as DetectedObjects
     from zoo_core.parameters import FileKind as FileKind
     from zoo_core.parameters import ParameterFile as ParameterFile
+    from zoo_core.parameters import StoredTensor as StoredTensor
     from zoo_core.parameters import kind_of as kind_of
     from zoo_core.parameters import read_parameters as read_parameters
     from zoo_core.plugin import PluginRecord as PluginRecord
@@ -96,7 +97,7 @@ _HOMES = {
     "metadata": ("Metadata",),
     "model": ("Model", "Predictor", "TensorSpec"),
     "output": ("Classification", "Classifications", "DetectedObject", "DetectedObjects"),
-    "parameters": ("FileKind", "ParameterFile", "kind_of", "read_parameters"),
+    "parameters": ("FileKind", "ParameterFile", "StoredTensor", "kind_of", "read_parameters"),
     "plugin": ("PluginRecord",),
     "record": ("ModelRecord",),
     "repository.base": ("Repository",),

@@ -27,13 +27,16 @@ def atomic_path(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     granted = partial.stat().st_mode
     try:
         yield partial
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
         # Whoever wrote it may have put a file of its own in its place, as safetensors does.
-        partial.chmod(granted if mode & 0o200 else granted & ~0o222)
-        partial.replace(path)
+        partial.chmod(granted)
+        # Windows flushes only what is open for writing, so the file becomes read-only after that.
+        with partial.open("r+b") as stream:
+            os.fsync(stream.fileno())
+        if not mode & 0o200:
+            make_read_only(partial)
+        replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
 
 
 @contextmanager
@@ -43,3 +46,33 @@ def atomic_file(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     with atomic_path(path, mode=mode) as partial, partial.open("wb") as stream:
         yield stream
         stream.flush()
+
+
+def make_read_only(path: Path) -> None:
+    """Take the permission to write from everyone who has it; what the umask left of the others stays."""
+    path.chmod(path.stat().st_mode & ~0o222)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file over another one, also where that is read-only, which Windows refuses."""
+    try:
+        source.replace(target)
+    except PermissionError:
+        if not target.is_file():
+            raise
+        mode = target.stat().st_mode
+        target.chmod(mode | 0o200)
+        try:
+            source.replace(target)
+        except OSError:
+            target.chmod(mode)
+            raise
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there, also where it is read-only, which Windows refuses."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        path.chmod(path.stat().st_mode | 0o200)
+        path.unlink()

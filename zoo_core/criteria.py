@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,17 +85,19 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def check_names(fields: Mapping[str, Any]) -> None:
+def check_names(fields: Mapping[str, Any], *, beside: Iterable[str] = ()) -> None:
     """Refuse keywords that are no fields of `Criteria`.
+
+    Args:
+        beside: Keywords that the call takes as well, so that a misspelt one is told their names too.
 
     Raises:
         TypeError: The message has the near names.
     """
+    known = (*FIELDS, *beside)
     for name in fields:
         if name not in FIELDS:
-            raise TypeError(
-                f"unknown keyword {name!r}{did_you_mean(name, FIELDS)}. Fields of Criteria: {listing(FIELDS, limit=20)}"
-            )
+            raise TypeError(f"unknown keyword {name!r}{did_you_mean(name, known)}. Keywords: {listing(known, limit=30)}")
 
 
 def _texts(filters: Mapping[str, Any]) -> dict[str, str]:

@@ -86,14 +86,19 @@ class Engine(ABC):
     ) -> LoadReport:
         """Fill a block from a parameter file; golden tensors and header entries of Zoo are left aside.
 
+        A strict load that fails leaves the block as it was: names and shapes are compared before anything is written, or what
+        was overwritten is put back. Whether a file may be loaded is not asked here: whoever passes a path, the content or an
+        open file has inspected it (`zoo_core.kind_of` tells data from programs).
+
         Args:
-            source: A file, open or by its path, mapped where the framework allows it, or its content.
+            source: A file, open or by its path, mapped where the framework allows it, or its content; inspected by the caller.
             strict: Names and shapes must agree exactly.
             dtype: Convert floating-point parameters to ``float32``, ``float16``, ``bfloat16`` or ``float64``.
             device: Where the parameters go; None: the CPU.
 
         Raises:
-            ParameterError: Names or shapes differ (when strict), or the file is malformed.
+            ParameterError: Names or shapes differ (when strict), names that the block ties have different values in the file,
+                or the file is malformed.
             InputError: There is no such device or dtype.
         """
 
@@ -107,6 +112,9 @@ class Engine(ABC):
             target: A path, written to as it is (the caller makes it appear atomically), or a stream.
             header: The entries of ``__metadata__``; the engine adds ``zoo.aliases`` where tensors are tied.
             extra: Further tensors, such as golden inputs and outputs.
+
+        Raises:
+            ParameterError: A parameter has no value yet, or its name begins with ``zoo.golden.``.
         """
 
     @abstractmethod
@@ -114,10 +122,12 @@ class Engine(ABC):
         """Run a block in evaluation, without gradients.
 
         Args:
-            arrays: The inputs in the block's order, batch axis included; they are never written to.
+            arrays: The inputs, batch axis included; they are never written to. Where each name is one of the arguments that
+                the block's author gave its ``forward``, they go by name, else in their order; so does one called ``input``.
 
         Returns:
-            The outputs by name: the block's own names where it returns a mapping, else ``output`` or ``output_0``, ...
+            The outputs by name: the block's own names where it returns a mapping, else ``output`` or ``output_0``, ... They
+            share no memory with the block, so writing to them never changes it.
         """
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:

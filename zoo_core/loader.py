@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
 
+from zoo_core import application as applications
 from zoo_core.artifact import CODE_KEY, MRL, PARAMETER_KEYS
 from zoo_core.block import BlockFactory, factory_class, factory_from_dict
 from zoo_core.criteria import Criteria
@@ -16,7 +17,7 @@ from zoo_core.device import Device
 from zoo_core.engine import Engine, LoadReport
 from zoo_core.engines import Engines
 from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints
-from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooWarning
+from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.model import Model, signature_of
 from zoo_core.parameters import ParameterFile, kind_of, read_parameters
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
     from zoo_core.cache import Progress
     from zoo_core.zoo import ModelZoo
 
+Thing = TypeVar("Thing")
+
 #: Arguments that the loader itself reads.
 _OWN_ARGUMENTS = frozenset(
     {"application", "block_factory", "engine", "input_type", "model_name", "output_type", "translator_factory"}
 )
+_EXAMPLES = {"device": "gpu:0", "dtype": "float16"}
 #: DJL's classes that one of our translators replaces.
 _DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
 #: Names that only programs have; the others show what they are by their bytes.
 PROGRAM_SUFFIXES = ("-symbol.json", ".pt2")
+#: A safetensors file without tensors.
+_NO_PARAMETERS = (2).to_bytes(8, "little") + b"{}"
 _PARAMETER_SUFFIXES = (".safetensors", ".pth", ".pt", ".params", ".pt2")
 
 
@@ -62,6 +68,12 @@ class How:
         # A lone text would be taken apart into letters, each of them a trust.
         trusted = (self.trust_code,) if isinstance(self.trust_code, str) else tuple(self.trust_code)
         object.__setattr__(self, "trust_code", trusted)
+        for name in ("arguments", "options"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputError(f"{name}: expected a mapping, not {getattr(self, name)!r}")
+        for name in ("device", "dtype"):
+            if not isinstance(getattr(self, name), str | None):
+                raise InputError(f"{name}: expected text such as {_EXAMPLES[name]!r}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +195,14 @@ def _built(engine: Engine, factory: BlockFactory | None, model: Model, material:
             f"{printable(material.name)} names no block factory, and its parameters alone cannot say what they belong to: "
             "give one with block_factory= (--factory), or a block with block="
         )
-    block = engine.build(factory, model, material.folder, arguments)
+    try:
+        block = engine.build(factory, model, material.folder, arguments)
+    except ZooError:
+        raise
+    # A factory is foreign code: whatever it raises names it.
+    except Exception as error:
+        kind = type(factory)
+        raise PluginError(f"{kind.__module__}.{kind.__qualname__}.new_block raised {type(error).__name__}: {error}") from error
     if not engine.owns(block):
         raise PluginError(f"{type(factory).__name__}.new_block gave {type(block).__name__}, which is no block of {engine.name}")
     return block
@@ -191,9 +210,9 @@ def _built(engine: Engine, factory: BlockFactory | None, model: Model, material:
 
 def _fill(block: Any, engine: Engine, material: Material, how: How) -> None:
     device = Device.parse(how.device or "cpu")
-    if material.parameters is None:
-        raise ParameterError(f"{printable(material.name)} has no parameter file")
-    report = engine.load_parameters(block, material.parameters, strict=how.strict, dtype=how.dtype, device=device)
+    # An artifact without a parameter file is whole if its block has no parameters; the engine tells by the empty one.
+    parameters = material.parameters if material.parameters is not None else read_parameters(_NO_PARAMETERS)
+    report = engine.load_parameters(block, parameters, strict=how.strict, dtype=how.dtype, device=device)
     if report:
         warn(f"{material.name}: {_left_out(report)}", ZooWarning, stacklevel=2)
 
@@ -221,7 +240,8 @@ def _factory(
     if "zoo.factory" in material.header:
         document = _header_value(material, "zoo.factory", dict)
         # Arguments of the call change fields of the factory that the file names.
-        return _with_arguments(factory_from_dict(document, installed, engine=engine.name), how.arguments)
+        named = factory_from_dict(document, installed, engine=engine.name)
+        return _with_arguments(named, how.arguments, what=f"factory {type(named).__name__}")
     if CODE_KEY in material.files:
         raise UntrustedCodeError(
             f"{printable(material.name)} carries Python code ({material.files[CODE_KEY]}), "
@@ -230,12 +250,10 @@ def _factory(
     return None
 
 
-def _with_arguments(factory: BlockFactory, arguments: Mapping[str, Any]) -> BlockFactory:
-    fields = {name: getattr(factory, name) for name in field_names(type(factory))}
+def _with_arguments(thing: Thing, arguments: Mapping[str, Any], *, what: str) -> Thing:
+    fields = {name: getattr(thing, name) for name in field_names(type(thing))}
     changed = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in fields}
-    if not changed:
-        return factory
-    return build_from_arguments(type(factory), {**fields, **changed}, what=f"factory {type(factory).__name__}")
+    return build_from_arguments(type(thing), {**fields, **changed}, what=what) if changed else thing
 
 
 def _translator(
@@ -253,7 +271,9 @@ def _translator(
         beside = type(factory) if factory is not None else None
         translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
     elif "zoo.translator" in material.header:
-        translator = translator_from_dict(_header_value(material, "zoo.translator", dict), installed)
+        # Arguments of the call change fields of the translator that the file names.
+        named = translator_from_dict(_header_value(material, "zoo.translator", dict), installed)
+        translator = _with_arguments(named, how.arguments, what=f"translator {type(named).__name__}")
     else:
         return None
     return translator.with_files(material.files)
@@ -371,7 +391,9 @@ def implied_engine(how: How, engines: Engines, installed: InstalledEntryPoints) 
     """The engine that a block or a factory given to the load is for; None where it leaves the choice."""
     if how.block is not None:
         owner = engines.owner_of(how.block)
-        return owner.name if owner else None
+        if owner is None:
+            raise InputError(f"block: no installed engine knows a {type(how.block).__name__}")
+        return owner.name
     if how.block_factory is None:
         return None
     if isinstance(how.block_factory, str):
@@ -395,11 +417,11 @@ class ModelLoader:
 
     def records(self) -> list[ModelRecord]:
         """Its artifacts in order, all versions."""
-        return self.zoo.search(self._criteria(Criteria()))
+        return self._found(Criteria())
 
     def match(self, criteria: Criteria) -> ModelRecord | None:
         """The artifact that a load with these criteria would take, or None."""
-        accepted = self.zoo.search(self._criteria(criteria))
+        accepted = self._found(criteria)
         return choose(accepted) if accepted else None
 
     def load(self, criteria: Criteria, **how: Any) -> Model:
@@ -410,5 +432,11 @@ class ModelLoader:
         """
         return self.zoo.load_model(self._criteria(criteria), **how)
 
+    def _found(self, criteria: Criteria) -> list[ModelRecord]:
+        return [record for record in self.zoo.search(self._criteria(criteria)) if record.mrl == self.mrl]
+
     def _criteria(self, criteria: Criteria) -> Criteria:
-        return criteria.replace(type=self.mrl.type, group_id=self.mrl.group_id, artifact_id=self.mrl.artifact_id)
+        mine = criteria.replace(type=self.mrl.type, group_id=self.mrl.group_id, artifact_id=self.mrl.artifact_id)
+        known = applications.canonical(self.mrl.application)
+        # One group may have one id in two applications; a document's own may be unknown to us.
+        return mine.replace(application=known) if known and mine.application is None else mine

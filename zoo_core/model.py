@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from warnings import warn
 
 from zoo_core.atomic import atomic_path
 from zoo_core.block import BlockFactory
 from zoo_core.device import Device
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
-from zoo_core.errors import InputError, ParameterError, PluginError
+from zoo_core.errors import InputError, ParameterError, PluginError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.registered import build_from_arguments
 from zoo_core.translator import Translator, TranslatorContext, translator_class
@@ -144,6 +145,10 @@ class Model:
             PluginError: The factory or the translator is registered by no installed package.
             ParameterError: A parameter's name begins with ``zoo.golden.``, or a tensor cannot be written.
         """
+        if self.block is None:
+            raise InputError(f"model {self.name or self.engine} is closed")
+        if self.factory is None:
+            warn("the model has no factory, so its file can be loaded into a given block only", ZooWarning, stacklevel=2)
         header, extra = self._header(), {}
         if golden is not None:
             inputs = _named(golden, self.inputs)
@@ -155,7 +160,10 @@ class Model:
         if not isinstance(target, str | os.PathLike):
             self._engine.save_parameters(self.block, target, header, extra)
             return
-        with atomic_path(Path(target)) as partial:
+        path = Path(target)
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path.absolute().parent}: there is no such folder")
+        with atomic_path(path) as partial:
             self._engine.save_parameters(self.block, partial, header, extra)
 
     def close(self) -> None:
@@ -239,7 +247,9 @@ class Predictor:
             return []
         if self.translator is None:
             return [self.predict(x) for x in xs]
-        items = [self._named_item(self.translator.process_input(self._context, x)) for x in xs]
+        if isinstance(xs, str | bytes):
+            raise InputError(f"expected several inputs, not one {type(xs).__name__}; predict() takes one")
+        items = [self._named_item(self._translated("process_input", x)) for x in xs]
         try:
             inputs = {name: np.stack([item[name] for item in items]) for name in items[0]}
         except (ValueError, KeyError) as error:
@@ -249,8 +259,7 @@ class Predictor:
             if array.ndim == 0 or len(array) != len(xs):
                 raise InputError(f"output {name} has shape {array.shape}: no batch of {len(xs)}, so it cannot be translated")
         return [
-            self.translator.process_output(self._context, tuple(array[number] for array in outputs.values()))
-            for number in range(len(xs))
+            self._translated("process_output", tuple(array[number] for array in outputs.values())) for number in range(len(xs))
         ]
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -260,6 +269,17 @@ class Predictor:
             InputError: The names are not those of the model's signature.
         """
         return self.model._run(arrays)
+
+    def _translated(self, step: str, value: Any) -> Any:
+        """One step of the translator, which is foreign code: what it raises names it."""
+        translator = self.translator
+        try:
+            return getattr(translator, step)(self._context, value)
+        except ZooError:
+            raise
+        except Exception as error:
+            kind = type(translator)
+            raise PluginError(f"{kind.__module__}.{kind.__qualname__}.{step} raised {type(error).__name__}: {error}") from error
 
     def _named_item(self, arrays: Any) -> dict[str, Array]:
         return _named(arrays if isinstance(arrays, Mapping | tuple) else (arrays,), self.model.inputs)

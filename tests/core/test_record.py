@@ -35,7 +35,9 @@ def test_its_reference_and_its_mrl_are_models_that_mean_it() -> None:
     found = record("a/b", version="1.0")
     expected = {"group_id": "com.example", "artifact_id": "a/b"}
     assert parse(found.reference, {"com.example"}.__contains__).fields == {**expected, "version": "1.0"}
-    assert parse(str(found.mrl), {"com.example"}.__contains__).fields == {**expected, "type": "model"}
+    assert parse(str(found.mrl), {"com.example"}.__contains__).fields == {
+        **expected, "type": "model", "application": "cv/image_classification",
+    }  # fmt: skip
 
 
 def test_in_json_it_has_the_promised_keys() -> None:

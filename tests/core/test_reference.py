@@ -71,14 +71,18 @@ def test_what_stands_before_the_first_slash_is_a_group_if_any_repository_has_it(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("model/cv/com.example/net", {"type": "model", "group_id": "com.example", "artifact_id": "net"}),
+        ("model/cv/com.example/net", {"type": "model", "application": "cv", "group_id": "com.example", "artifact_id": "net"}),
         ("model/com.example/a%2Fb", {"type": "model", "group_id": "com.example", "artifact_id": "a/b"}),
-        ("dataset/nlp/org.example/haiku", {"type": "dataset", "group_id": "org.example", "artifact_id": "haiku"}),
-        ("model/cv/g/net@2.0", {"type": "model", "group_id": "g", "artifact_id": "net", "version": "2.0"}),
+        (
+            "dataset/nlp/org.example/haiku",
+            {"type": "dataset", "application": "nlp", "group_id": "org.example", "artifact_id": "haiku"},
+        ),
+        ("model/cv/image-generation/g/net", {"type": "model", "group_id": "g", "artifact_id": "net"}),
+        ("model/cv/g/net@2.0", {"type": "model", "application": "cv", "group_id": "g", "artifact_id": "net", "version": "2.0"}),
     ],
 )
 def test_an_mrl_is_a_model_too(text: str, expected: dict[str, str]) -> None:
-    """The application is part of the location and not of the question: a document's own may be unknown."""
+    """An application that nobody knows is part of the location and not of the question."""
     assert fields(text) == expected
 
 

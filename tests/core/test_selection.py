@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.records import parameters, record, source
-from zoo_core import AmbiguousModelError, Criteria, CriteriaError, Explanation, ModelRecord
+from zoo_core import AmbiguousModelError, Criteria, CriteriaError, Explanation, ModelRecord, selection
 from zoo_core.selection import Surroundings, choose, select, usable_engines
 
 FIRST, SECOND = source("first"), source("second")
@@ -249,7 +249,8 @@ TORCH_ONLY = Surroundings(engines=("PyTorch",), for_load=True)
             "MXNet",
             "engine MXNet is not installed: pip install zoo-mxnet",
         ),
-        (record(engines=()), TORCH_ONLY, None, "it names no engine: choose one with engine="),
+        (record(engines=()), Surroundings(for_load=True), None, "no engine is installed: pip install zoo-pytorch"),
+        (record(engines=("PyTroch",)), TORCH_ONLY, None, "engine PyTroch is not installed: did you mean PyTorch?"),
         (record(engines=()), TORCH_ONLY, "MXNet", "engine MXNet is not installed: pip install zoo-mxnet"),
         (
             record(engines=("MXNet",)),
@@ -264,7 +265,16 @@ TORCH_ONLY = Surroundings(engines=("PyTorch",), for_load=True)
             'needs packages that are not installed: pip install "acme-nets>=1"',
         ),
     ],
-    ids=["one engine", "two engines", "the one asked for", "names none", "names none, one asked", "broken", "requirement"],
+    ids=[
+        "one engine",
+        "two engines",
+        "the one asked for",
+        "names none, none there",
+        "misspelt",
+        "names none, one asked",
+        "broken",
+        "requirement",
+    ],
 )
 def test_what_a_load_lacks_is_a_reason_with_the_remedy(
     found: ModelRecord, here: Surroundings, asked: str | None, expected: str
@@ -493,3 +503,24 @@ def test_quite_other_models_are_left_out_of_the_text_unless_there_is_nothing_els
 def test_a_malformed_version_never_reaches_a_record() -> None:
     with pytest.raises(CriteriaError):
         ask(record(), version="[1.0")
+
+
+def test_a_document_that_names_no_engine_leaves_it_to_its_parameter_file() -> None:
+    assert len(select(Criteria(), [record(engines=())], TORCH_ONLY).accepted) == 1
+
+
+def test_the_same_parameters_with_other_arguments_are_another_model() -> None:
+    """Otherwise a stranger could ship them under the same id with other names for the classes."""
+    mine = record(group_id="zoo.mxnet", files=(parameters("a"),), source=source("zoo-mxnet"))
+    other = record(group_id="com.aaa", files=(parameters("a"),), source=source("aaa"), arguments={"classes": ["dog"]})
+    found = select(Criteria(), [other, mine], Surroundings()).accepted
+    with pytest.raises(AmbiguousModelError):
+        choose(found)
+
+
+def test_what_there_is_instead_is_collected_once_for_all_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(selection, "listing", lambda *args, **how: calls.append(args) or "")
+    records = [record(f"net{number}", properties={"layers": str(number)}) for number in range(300)]
+    assert len(select(Criteria(filters={"layers": "none"}), records, Surroundings()).refused) == 300
+    assert len(calls) == 1

@@ -347,8 +347,8 @@ def test_class_names_that_cannot_be_read_are_an_error_that_names_the_file(tmp_pa
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"width": 0}, "width and height must be at least 1 pixel, not 0 x 224"),
-        ({"height": -1}, "width and height must be at least 1 pixel, not 224 x -1"),
+        ({"width": 0}, "width and height must be 1 to 33554432 pixels together, not 0 x 224"),
+        ({"height": -1}, "width and height must be 1 to 33554432 pixels together, not 224 x -1"),
         ({"mean": (0.1, 0.2)}, "mean has 2 values; expected one, or one for each of 3 channels"),
         ({"std": ()}, "std has 0 values"),
         ({"flag": "GRAYSCALE", "mean": (0.1, 0.2, 0.3)}, "mean has 3 values; expected one, or one for each of 1 channels"),
@@ -372,3 +372,27 @@ def test_without_numpy_or_pillow_the_error_ends_in_the_install_line(monkeypatch:
 
 def test_a_picture_can_be_opened_by_itself(np: Any) -> None:
     assert open_picture(encoded(np, [[RED, GREEN, BLUE]]), "RGB").size == (3, 1)
+
+
+# pictures that would harm --------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_picture_is_refused_before_it_grows_to_gigabytes(np: Any) -> None:
+    translator = ImageClassification(resize=256, center_crop=True)
+    with pytest.raises(InputError, match="1 x 60000 pixels is too narrow to be resized"):
+        translator.process_input(None, np.zeros((60000, 1), np.uint8))  # type: ignore[arg-type]
+
+
+def test_a_picture_of_16_bits_is_the_same_picture_as_one_of_8(np: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    translator = ImageClassification(width=8, height=8, flag="GRAYSCALE")
+    (eight,) = translator.process_input(None, image.fromarray(grey))  # type: ignore[arg-type]
+    (sixteen,) = translator.process_input(None, image.fromarray(grey.astype(np.uint16) * 257))  # type: ignore[arg-type]
+    np.testing.assert_allclose(sixteen, eight, atol=1 / 255)
+
+
+def test_a_picture_of_floats_is_refused(np: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    with pytest.raises(InputError, match="32-bit numbers"):
+        ImageClassification().process_input(None, image.fromarray(np.zeros((8, 8), np.float32)))  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ import click
 
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
-from zoo_core.wording import printable
 
 #: How many refusals are printed without -v.
 SHOWN = 20
@@ -30,8 +29,8 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     if not found.accepted:
         output.message("nothing matches; the nearest first:" if found.refused else "no repository holds any model")
     shown = found.refused if output.is_verbose else found.nearest()[:SHOWN]
-    rows = [[printable(record.reference), "accepted"] for record in found.accepted]
-    rows += [[printable(refusal.record.reference), str(refusal)] for refusal in shown]
+    rows = [[record.reference, "accepted"] for record in found.accepted]
+    rows += [[refusal.record.reference, str(refusal)] for refusal in shown]
     if len(shown) < len(found.refused):
         rows.append(["...", f"{len(found.refused) - len(shown)} more (-v shows all)"])
     # Without a hit the reasons are no result, but what is said about its absence.

@@ -21,4 +21,4 @@ def command(output: Output, folder: str) -> None:
         return
     for name in written.filled:
         output.message(f"filled in: {name}")
-    output.line(f"{written.path}  {written.documents} documents")
+    output.line(f"{written.path}  {written.documents} document{'s' if written.documents != 1 else ''}")

@@ -11,7 +11,7 @@ from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.description import ModelInfo
 from zoo_core.requirements import install_line
-from zoo_core.wording import bytes_text, printable
+from zoo_core.wording import bytes_text, shown_url
 
 
 @click.command("info")
@@ -26,7 +26,7 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         output.document(found.to_dict())
         return
     for name, value in [*_what(found), *_cost(found), *_runs(found)]:
-        output.line(f"{name:<12} {printable(value)}".rstrip())
+        output.line(f"{name:<12} {value}".rstrip())
 
 
 def _what(found: ModelInfo) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ def _what(found: ModelInfo) -> list[tuple[str, str]]:
         ("task", record.application or "-"),
         ("engines", ", ".join(record.engines) or "-"),
         ("licence", ", ".join(item.name or item.id for item in record.licenses) or "none stated"),
-        ("from", record.repository),
+        ("from", shown_url(record.repository)),
         *(("property", f"{key}={value}") for key, value in record.properties.items()),
         *(("file", f"{file.name or file.uri}  {_size(file.size)}  {_digest(file)}") for file in found.files),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 import click
 
 from zoo_core.__about__ import __version__
-from zoo_core.cli.output import Output
+from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.errors import ZooError, ZooWarning
 from zoo_core.wording import did_you_mean, printable
 
@@ -39,6 +40,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
             command: click.Command = importlib.import_module(f"zoo_core.cli.{cmd_name}").command
+            command.epilog = COMMON_HELP
             return command
         return self._plugged().get(cmd_name)
 
@@ -67,6 +69,7 @@ class _Verbs(click.Group):
 
 @click.group(
     cls=_Verbs,
+    epilog=COMMON_HELP,
     no_args_is_help=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -85,26 +88,43 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Instead of ``sys.argv[1:]``.
     """
-    given, output = Output.taken_from(list(sys.argv[1:] if arguments is None else arguments))
+    output = Output()
     try:
+        _speak_any_encoding()
+        given, output = Output.taken_from(list(sys.argv[1:] if arguments is None else arguments))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", ZooWarning)
             warnings.showwarning = output.show_warning  # type: ignore[assignment]  # it takes the rest as *_
             command.main(given, prog_name="zoo", standalone_mode=False, obj=output)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not try to flush it once more.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _abandon_output()
         return 0
     except Exception as error:  # noqa: BLE001 - the one place where everything ends in a line and a status
+        if isinstance(error, OSError) and error.filename is None:
+            _abandon_output()
         return _failed(error, output)
+
+
+def _speak_any_encoding() -> None:
+    """What a terminal's encoding lacks is escaped, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _abandon_output() -> None:
+    """Standard output cannot be written; Python must not try it once more when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: Exception, output: Output) -> int:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
+from zoo_core.errors import CriteriaError
+from zoo_core.wording import printable
+
 #: Options of every verb, before or after its name -> whether a value follows.
 COMMON = {
     "--json": False, "--offline": False, "--refresh": False, "--quiet": False, "-q": False,
     "-v": False, "--verbose": False, "--no-progress": False, "--config": True,
 }  # fmt: skip
+
+
+#: What the help of every verb ends with.
+COMMON_HELP = (
+    "Every verb takes, before or after its name: --json (one document on standard output), --offline, "
+    "--refresh (ask for indexes at once), --config FILE, --quiet, -v, --no-progress."
+)
 
 
 @dataclass
@@ -49,7 +61,10 @@ class Output:
             if argument == "--":
                 left += [argument, *rest]
             elif COMMON.get(name):
-                given[name] = value if equals else next(rest, "")
+                following = value if equals else next(rest, None)
+                if following is None:
+                    raise CriteriaError(f"{name} needs a value: {name} FILE")
+                given[name] = following
             elif argument in COMMON:
                 given[argument] = ""
             else:
@@ -71,43 +86,76 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """A line of the result."""
-        click.echo(text)
+        click.echo(escaped(text))
+
+    def heading(self, first: str, rest: str) -> None:
+        """A line of the result whose first part stands out."""
+        click.echo(f"{self._strong(escaped(first))}  {escaped(rest)}".rstrip())
 
     def document(self, content: dict[str, Any]) -> None:
         """The result as JSON."""
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, default=str)
+        # JSON escapes the control characters of ASCII by itself; a terminal obeys others too.
+        click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def message(self, text: str) -> None:
         """Something that is no part of the result."""
         self.messages.append(text)
         if not self.is_quiet and not self.is_json:
-            click.echo(text, err=True)
+            click.echo(escaped(text), err=True)
 
     def error(self, kind: str, message: str, status: int) -> None:
         """The reason why there is no result: its first line, and all of it with ``-v``."""
         if self.is_json:
             self.document({"error": {"type": kind, "message": message, "exit_code": status}})
         shown = message if self.is_verbose else message.partition("\n")[0]
-        click.echo(f"{self.styled('error:', 'red')} {shown}", err=True)
+        click.echo(f"{self._coloured('error:', 'red')} {escaped(shown)}", err=True)
 
     def show_warning(self, message: Any, *_: Any) -> None:
         """What Python's warnings call; the signature is theirs."""
         self.messages.append(str(message))
         if not self.is_quiet:
-            click.echo(f"{self.styled('warning:', 'yellow')} {message}", err=True)
-
-    def styled(self, text: str, colour: str) -> str:
-        """Text for standard error, in colour where that is a terminal and ``NO_COLOR`` is not set."""
-        return click.style(text, fg=colour, bold=True) if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else text
-
-    def strong(self, text: str) -> str:
-        """Text for standard output, bold likewise."""
-        return click.style(text, bold=True) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+            click.echo(f"{self._coloured('warning:', 'yellow')} {escaped(str(message))}", err=True)
 
     def table(self, rows: list[list[str]], *, is_result: bool = True) -> None:
         """Rows in columns that are as wide as their widest cell; the last is not padded."""
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-        for row in rows:
-            first, *cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            line = "  ".join([self.strong(first) if is_result else first, *cells]).rstrip()
-            (self.line if is_result else self.message)(line)
+        cells = [[escaped(cell) for cell in row] for row in rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
+        for row in cells:
+            first, *rest = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            if is_result:
+                self.heading(first, "  ".join(rest))
+            else:
+                self.message("  ".join([first, *rest]).rstrip())
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return click.style(text, fg=colour, bold=True) if _is_terminal(sys.stderr) else text
+
+    def _strong(self, text: str) -> str:
+        return click.style(text, bold=True) if _is_terminal(sys.stdout) else text
+
+
+#: Control and direction characters beyond those that JSON escapes.
+_UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def escaped(text: str) -> str:
+    """Text made harmless for a terminal, line by line: everything that is printed passes here, wherever it came from."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _is_terminal(stream: Any) -> bool:
+    # A closed stream is None.
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for what is no number."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value

@@ -7,7 +7,6 @@ import click
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import zoo_of
 from zoo_core.plugin import PluginRecord
-from zoo_core.wording import printable
 
 
 @click.command("plugins")
@@ -21,7 +20,7 @@ def command(output: Output) -> None:
     output.table([_row(record) for record in records])
     for record in records:
         if record.error:
-            output.message(f"{record.status}: {record.distribution} {record.version}: {printable(record.error)}")
+            output.message(f"{record.status}: {record.distribution} {record.version}: {record.error}")
 
 
 def _row(record: PluginRecord) -> list[str]:

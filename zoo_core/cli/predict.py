@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from zoo_core.cli.select import Selection, pairs, select_options, selection, zoo
 from zoo_core.errors import CriteriaError, InputError
 from zoo_core.output import Classifications, DetectedObjects
 from zoo_core.reference import as_path
-from zoo_core.wording import printable
+from zoo_core.wording import listing
 
 if TYPE_CHECKING:
     from zoo_core.model import Model, Predictor
 
+#: Options of SELECT that a FILE leaves no room for.
+_SELECTING = ("application", "group", "artifact", "version", "filters", "repositories")
 #: Wide enough for a probability bar that can be read, and no wider.
 _BAR = 20
 
@@ -44,8 +47,10 @@ def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: 
     """
     model_text, inputs = _split(arguments, options["artifact"])
     for name in inputs:
-        if not Path(name).is_file():
-            raise CriteriaError(f"input {name}: there is no such file")
+        if not Path(name).exists():
+            raise CriteriaError(f"input {name}: there is no such file{_rule(options['artifact'])}")
+        if Path(name).is_dir():
+            raise CriteriaError(f"input {name}: this is a folder, expected a file")
     with _load(output, model_text, options) as model, model.new_predictor() as predictor:
         results = []
         for name in inputs:
@@ -56,6 +61,10 @@ def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: 
         if output.is_json:
             record = model.record.to_dict() if model.record else None
             output.document({"model": record, "engine": model.engine, "results": results})
+
+
+def _rule(artifact: str | None) -> str:
+    return " (with --artifact every argument is an INPUT)" if artifact else ""
 
 
 def _split(arguments: tuple[str, ...], artifact: str | None) -> tuple[str | None, tuple[str, ...]]:
@@ -87,6 +96,9 @@ def _load(output: Output, model: str | None, options: Mapping[str, Any]) -> Mode
         return zoo.load_model(asked.model, model_urls=asked.repositories, **asked.fields, **how)
     if not path.exists():
         raise CriteriaError(f"{path}: there is no such file")
+    selecting = [name for name in _SELECTING if options[name]]
+    if selecting:
+        raise CriteriaError(f"{path} is one file: --{listing(selecting)} cannot choose among others")
     engine = {"engine": options["engine"]} if options["engine"] else {}
     return zoo.load_model(model_path=path, **engine, **how)
 
@@ -132,15 +144,15 @@ def _as_dict(found: Any, top: int) -> dict[str, Any]:
 
 
 def _print(output: Output, name: str, found: Any, top: int, model: Model) -> None:
-    output.line(f"{output.strong(printable(name))}  {model.name} in {model.engine}")
+    output.heading(name, f"{model.name} in {model.engine}")
     if isinstance(found, Classifications):
         for item in found.top(top):
-            bar = "█" * round(item.probability * _BAR)
-            output.line(f"  {item.probability:7.4f}  {bar:<{_BAR}}  {item.index:>4}  {printable(item.name)}")
+            bar = "█" * round(item.probability * _BAR) if isfinite(item.probability) else ""
+            output.line(f"  {item.probability:7.4f}  {bar:<{_BAR}}  {item.index:>4}  {item.name}")
     elif isinstance(found, DetectedObjects):
         for thing in found:
             box = ", ".join(f"{side:.0f}" for side in thing.box)
-            output.line(f"  {thing.probability:7.4f}  {thing.index:>4}  {printable(thing.name)}  ({box})")
+            output.line(f"  {thing.probability:7.4f}  {thing.index:>4}  {thing.name}  ({box})")
     else:
         output.line(_as_text(found))
 

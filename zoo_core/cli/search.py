@@ -11,21 +11,21 @@ from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.errors import CriteriaError
 from zoo_core.record import ModelRecord
 from zoo_core.version import version_key
-from zoo_core.wording import bytes_text, did_you_mean, natural, printable
+from zoo_core.wording import bytes_text, did_you_mean, natural
 
 SORTABLE = ("application", "artifact", "group", "name", "size", "version")
 
 
 @click.command("search")
-@click.argument("query", required=False)
+@click.argument("query", nargs=-1)
 @select_options
 @click.option("--sort", metavar="FIELD", help=f"One of {', '.join(SORTABLE)}, or a property.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Print at most N.")
 @click.pass_obj
-def command(output: Output, /, query: str | None, sort: str | None, limit: int | None, **options: Any) -> None:
+def command(output: Output, /, query: tuple[str, ...], sort: str | None, limit: int | None, **options: Any) -> None:
     """List the models that match; QUERY: words in ids, names, descriptions and properties."""
     asked, zoo = selection(None, options), zoo_of(output)
-    records = zoo.search(text=query, model_urls=asked.repositories, **asked.fields)
+    records = zoo.search(text=" ".join(query), model_urls=asked.repositories, **asked.fields)
     explanation = zoo.explain(model_urls=asked.repositories, **asked.fields) if not records and not query else None
     for message in explanation.reasons() if explanation else zoo.messages(asked.repositories):
         output.message(message)
@@ -62,5 +62,4 @@ def _row(record: ModelRecord) -> list[str]:
     name = [record.name] if record.name not in ("", record.artifact_id) else []
     properties = " ".join([*name, *(f"{key}={value}" for key, value in record.properties.items())])
     size = bytes_text(record.size) if record.size is not None else "-"
-    cells = [record.reference, ", ".join(record.engines) or "-", record.application or "-", size, properties]
-    return [printable(cell) for cell in cells]
+    return [record.reference, ", ".join(record.engines) or "-", record.application or "-", size, properties]

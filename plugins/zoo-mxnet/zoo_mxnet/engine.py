@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -88,7 +89,7 @@ class MXNetEngine(Engine):
         """Write a Gluon block's parameters as safetensors, under names that PyTorch shares.
 
         Raises:
-            ParameterError: A parameter has no value yet, or no attribute of a block leads to it.
+            ParameterError: A parameter has no value yet, its name is reserved, or no attribute of a block leads to it.
         """
         parameters.save(block, target, header, extra or {})
 
@@ -102,7 +103,7 @@ class MXNetEngine(Engine):
         """
         context, dtype = _placement(block)
         with _refusals_explained(context, dtype), mx.autograd.pause(train_mode=False):
-            inputs = [_input(name, np.asarray(array), dtype, context) for name, array in arrays.items()]
+            inputs = [_input(name, np.asarray(array), dtype, context) for name, array in _in_order(block, arrays)]
             return {name: output.asnumpy() for name, output in _outputs(block(*inputs))}
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
@@ -130,6 +131,28 @@ def _placement(block: Any) -> tuple[Any, str | None]:
     floats = [dtype for dtype in dtypes if np.issubdtype(dtype, np.floating)]
     # The smallest: beside float16, batch norms stay float32.
     return context, min(floats, key=lambda dtype: dtype.itemsize).name if floats else None
+
+
+def _in_order(block: Any, arrays: Mapping[str, Array]) -> Iterable[tuple[str, Array]]:
+    """Arrays in the order of a block's arguments where it has all their names, else as they are given."""
+    names = _argument_names(block)
+    # "input" alone is what a model calls an array that was given without a name.
+    if list(arrays) == ["input"] or not arrays.keys() <= set(names):
+        return arrays.items()
+    # Gluon takes inputs by position only, so none before the last can be left out.
+    last = max((names.index(name) for name in arrays), default=-1)
+    left_out = [name for name in names[: last + 1] if name not in arrays]
+    if left_out:
+        raise InputError(f"{type(block).__name__} needs the input {', '.join(left_out)} before {names[last]}")
+    return [(name, arrays[name]) for name in names[: last + 1]]
+
+
+def _argument_names(block: Any) -> list[str]:
+    """What a block's author calls its inputs; a ``hybrid_forward`` has ``F`` before them and the parameters after."""
+    is_hybrid = isinstance(block, mx.gluon.HybridBlock) and type(block).forward is mx.gluon.HybridBlock.forward
+    signature = inspect.signature(block.hybrid_forward if is_hybrid else block.forward)
+    names = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    return [name for name in names[1:] if name not in block._reg_params] if is_hybrid else names
 
 
 def _input(name: str, array: Array, dtype: str | None, context: Any) -> Any:

@@ -6,31 +6,31 @@ The PyTorch plugin has the same classes with the same fields, so that one parame
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo_core import BlockFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from zoo_core import Model
 
-#: How many units each stage of a ResNet has, by the number of its layers.
-RESNET_DEPTHS: Mapping[int, tuple[int, int, int, int]] = {
+#: How many blocks each stage of a ResNet has, by the number of its layers.
+DEPTHS: Mapping[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+#: What `Ones` can give.
+DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint8")
 
-_DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint8")
 
-
-class Network(BlockFactory):
-    """A network that the factory's fields describe completely."""
+class NeutralFactory(BlockFactory):
+    """A factory that every engine has under the same name: its fields describe the network completely."""
 
     engines: ClassVar[tuple[str, ...]] = ("PyTorch", "MXNet")
 
@@ -39,13 +39,13 @@ class Network(BlockFactory):
         """The empty network; MXNet is imported here and not before."""
 
     def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
-        """Build the empty network."""
+        """Build the empty network, which knows this factory."""
         return self.network()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity(Network):
-    """A block that returns its input."""
+class Identity(NeutralFactory):
+    """A network that gives back what it gets."""
 
     def network(self) -> Any:
         """Build `zoo_mxnet.networks.simple.Identity`."""
@@ -55,21 +55,22 @@ class Identity(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ones(Network):
-    """A block that returns ones of ``[batch, *shape]`` whatever its input holds.
+class Ones(NeutralFactory):
+    """A network that gives ones of ``[batch, *shape]`` whatever its input holds.
 
     Attributes:
-        shape: The output's shape without the batch axis.
-        dtype: The output's dtype.
+        shape: Of one item, without the batch axis; its sizes are at least 1.
+        dtype: One of `DTYPES`.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        _require_positive("shape", *self.shape)
-        if self.dtype not in _DTYPES:
-            raise ValueError(f"dtype {self.dtype!r}: allowed are {', '.join(_DTYPES)}")
+        if any(size < 1 for size in self.shape):
+            raise ValueError(f"shape must have sizes of at least 1, not {self.shape}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
 
     def network(self) -> Any:
         """Build `zoo_mxnet.networks.simple.Ones`."""
@@ -79,11 +80,11 @@ class Ones(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLP(Network):
+class MLP(NeutralFactory):
     """A multilayer perceptron.
 
     Attributes:
-        inputs: Values of one item, which is flattened.
+        inputs: Values of one item, all axes after the batch together.
         hidden: Widths of the layers between, possibly none.
         outputs: Values for one item.
     """
@@ -94,7 +95,8 @@ class MLP(Network):
 
     def __post_init__(self) -> None:
         _require_positive("inputs", self.inputs)
-        _require_positive("hidden", *self.hidden)
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden must have widths of at least 1, not {self.hidden}")
         _require_positive("outputs", self.outputs)
 
     def network(self) -> Any:
@@ -105,8 +107,8 @@ class MLP(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetV1(Network):
-    """A ResNet v1.5, with torchvision's parameter names.
+class ResNetV1(NeutralFactory):
+    """A residual network, version 1.5, with torchvision's parameter names.
 
     Attributes:
         layers: 18, 34, 50, 101 or 152.
@@ -117,19 +119,19 @@ class ResNetV1(Network):
     classes: int = 1000
 
     def __post_init__(self) -> None:
-        if self.layers not in RESNET_DEPTHS:
-            raise ValueError(f"layers={self.layers!r}: allowed are {', '.join(map(str, RESNET_DEPTHS))}")
+        if self.layers not in DEPTHS:
+            raise ValueError(f"layers must be one of {', '.join(map(str, DEPTHS))}, not {self.layers}")
         _require_positive("classes", self.classes)
 
     def network(self) -> Any:
-        """Build `zoo_mxnet.networks.resnet.ResNetV1`."""
+        """Build `zoo_mxnet.networks.resnet.ResNet`."""
         from zoo_mxnet.networks import resnet
 
-        return resnet.ResNetV1(self.layers, self.classes)
+        return resnet.ResNet(self.layers, self.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EfficientNetLite0(Network):
+class EfficientNetLite0(NeutralFactory):
     """EfficientNet-Lite0, with the parameter names of its published weights.
 
     Attributes:
@@ -148,7 +150,6 @@ class EfficientNetLite0(Network):
         return efficientnet.EfficientNetLite0(self.classes)
 
 
-def _require_positive(field: str, *values: int) -> None:
-    for value in values:
-        if value < 1:
-            raise ValueError(f"{field}: {value} is not allowed, only whole numbers from 1 on")
+def _require_positive(field: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{field} must be at least 1, not {value}")

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from zoo_core import ParameterFile
+    from zoo_core.parameters.file import StoredTensor
 
     Array = npt.NDArray[np.generic]
 
 #: No parameter's name begins so: these tensors prove what a model computes.
-_GOLDEN = "zoo.golden."
+GOLDEN = "zoo.golden."
 #: The header's entry that says which names share one stored tensor.
-_ALIASES = "zoo.aliases"
+ALIASES = "zoo.aliases"
+#: How many names an error lists.
+SHOWN = 8
 #: PyTorch counts the batches that a batch norm has seen. Gluon does not, and only a momentum of None would read the count.
 _COUNTER = "num_batches_tracked"
 #: What a parameter can be filled from; bfloat16 is widened.
@@ -108,7 +111,7 @@ class _Fit:
             "unexpected in the file": report.unexpected,
             "different shapes": report.mismatched,
         }
-        found = "; ".join(f"{kind}: {_listing(names)}" for kind, names in kinds.items() if names)
+        found = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names)
         return ParameterError(
             f"{what}; {found}. strict=False (--not-strict) loads what fits",
             missing=self.missing,
@@ -126,6 +129,7 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
     sources, missing, shapes = {}, [], {}
     for parameter, names in names_of.items():
         found = next((name for name in names if name in stored), None)
+        _refuse_conflict(file, dict.fromkeys(stored[name] for name in names if name in stored))
         if found is None:
             missing.append(names[0])
         elif _agree(file.tensors[stored[found]].shape, parameter.shape):
@@ -138,12 +142,27 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
 
 def _stored_names(file: ParameterFile) -> dict[str, str]:
     """The stored tensor behind each name; tied tensors are stored under one of their names."""
-    stored = {name: name for name in file.tensors if not name.startswith(_GOLDEN)}
-    try:
-        aliases = dict(json.loads(file.header.get(_ALIASES, "{}")))
-        return stored | {alias: stored[name] for alias, name in aliases.items()}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ParameterError(f"the header's {_ALIASES} does not name stored tensors: {error!r}") from error
+    return {name: name for name in file.tensors if not name.startswith(GOLDEN)} | dict(file.aliases)
+
+
+def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
+    """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
+    first, *others = [*names] or [""]
+    for other in others:
+        if not _same_bits(file.tensors[first], file.tensors[other]):
+            raise ParameterError(
+                f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
+                mismatched=(first, other),
+            )
+
+
+def _same_bits(one: StoredTensor, other: StoredTensor) -> bool:
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    if (one.offset, one.strides) == (other.offset, other.strides):
+        return True
+    # As bytes, since a NaN is no other value than itself here.
+    return np.array_equal(*(np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other)))
 
 
 def _agree(stored: tuple[int, ...], held: tuple[int, ...] | None) -> bool:
@@ -157,11 +176,14 @@ def _refuse_what_mxnet_cannot_hold(names: Iterable[str], file: ParameterFile) ->
     for name in names:
         tensor = file.tensors[name]
         if tensor.dtype not in _HELD:
-            raise ParameterError(f"{file.name}: {name} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,))
+            raise ParameterError(
+                f"{file.name}: {_printable(name)} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,)
+            )
         if not tensor.shape or 0 in tensor.shape:
             # Gluon reads both as "shape not known yet".
             raise ParameterError(
-                f"{file.name}: {name} has the shape {tensor.shape}; MXNet's parameters have one or more axes, none of size 0",
+                f"{file.name}: {_printable(name)} has the shape {tensor.shape}; MXNet's parameters have one or more axes, "
+                "none of size 0",
                 mismatched=(name,),
             )
 
@@ -233,10 +255,11 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
         extra: Further tensors by name.
 
     Raises:
-        ParameterError: A parameter has no value yet, or no attribute of a block leads to it.
+        ParameterError: A parameter has no value yet, its name is reserved, or no attribute of a block leads to it.
     """
     parameters = structural_parameters(block)
     _refuse_nameless(block, parameters)
+    _refuse_reserved(parameters)
     names: dict[Any, str] = {}
     for name, parameter in parameters.items():
         names.setdefault(parameter, name)
@@ -246,7 +269,7 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
         f"{layer}{_COUNTER}": np.zeros((), np.int64) for layer in _batch_norms(tensors) if f"{layer}gamma" not in tensors
     }
     tensors |= {name: np.asarray(array, order="C") for name, array in extra.items()}
-    _write(tensors, {**header, _ALIASES: json.dumps(aliases)} if aliases else dict(header), target)
+    _write(tensors, {**header, ALIASES: json.dumps(aliases)} if aliases else dict(header), target)
 
 
 def _write(tensors: dict[str, Array], metadata: dict[str, str], target: Path | BinaryIO) -> None:
@@ -263,9 +286,15 @@ def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
     nameless = [name for name, parameter in held.items() if parameter not in set(parameters.values())]
     if nameless:
         raise ParameterError(
-            f"no attribute leads to {_listing(nameless)}: assign each, as in self.scale = self.params.get('scale')",
+            f"no attribute leads to {_listed(nameless)}: assign each, as in self.scale = self.params.get('scale')",
             missing=nameless,
         )
+
+
+def _refuse_reserved(names: Iterable[str]) -> None:
+    for name in names:
+        if name.startswith(GOLDEN):
+            raise ParameterError(f"parameter {name!r}: names that begin with {GOLDEN!r} are reserved")
 
 
 def _value(name: str, parameter: Any) -> Array:
@@ -276,7 +305,11 @@ def _value(name: str, parameter: Any) -> Array:
     return value
 
 
-def _listing(names: Iterable[str], *, limit: int = 8) -> str:
-    ordered = list(names)
-    rest = f", and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(ordered[:limit]) + rest
+def _listed(names: Iterable[str]) -> str:
+    texts = [_printable(name) for name in names]
+    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+
+
+def _printable(text: str) -> str:
+    """Names of a foreign file could move a terminal's cursor or forge a line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

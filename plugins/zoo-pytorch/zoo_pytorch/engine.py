@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+#: Arguments of ``forward`` that can be given by name.
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class PyTorchEngine(Engine):
@@ -74,14 +78,16 @@ class PyTorchEngine(Engine):
         Raises:
             InputError: The module cannot take the arrays, or gives something else than tensors.
         """
-        inputs = [_as_input(array, next(block.parameters(), None)) for array in arrays.values()]
+        like = next(block.parameters(), None)
+        inputs = {name: _as_input(array, like) for name, array in arrays.items()}
         with torch.inference_mode(), _evaluating(block):
             try:
-                outputs = block(*inputs)
+                args, keywords = _arguments(block, inputs)
+                outputs = block(*args, **keywords)
             except (RuntimeError, TypeError, IndexError, ValueError) as error:
                 shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in arrays.items())
                 raise InputError(f"{type(block).__name__} cannot run on {shapes}: {error}") from error
-        return {name: _as_array(name, value) for name, value in _named(outputs).items()}
+            return {name: _as_array(name, value) for name, value in _named(outputs).items()}
 
     def prepare(self, block: nn.Module, options: Mapping[str, str]) -> None:
         """Put a module into evaluation mode."""
@@ -122,17 +128,65 @@ def _as_input(array: npt.NDArray[np.generic], like: Tensor | None) -> Tensor:
     return tensor.to(like.device, like.dtype if tensor.is_floating_point() and like.is_floating_point() else None)
 
 
+def _arguments(block: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Inputs as the arguments of a module's ``forward``: by name where it has all the names, else in their order."""
+    in_order = tuple(inputs.values()), dict[str, Tensor]()
+    # "input" alone is what a model calls an array that was given without a name.
+    if list(inputs) == ["input"]:
+        return in_order
+    try:
+        signature = inspect.signature(block.forward)
+    except (TypeError, ValueError):  # a compiled method may have none
+        return in_order
+    if not inputs.keys() <= {name for name, parameter in signature.parameters.items() if parameter.kind in NAMED}:
+        return in_order
+    # Positional where that is possible, since hooks that a user registered may see only such arguments.
+    bound = signature.bind(**inputs)
+    return bound.args, bound.kwargs
+
+
+class _Borrowed:
+    """Modules in training mode that are in evaluation mode while predictions run, with the number of these predictions.
+
+    The mode is a flag of the module, which all threads share: the first prediction clears it, the last one sets it again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: dict[nn.Module, int] = {}
+
+    def take(self, block: nn.Module) -> list[nn.Module]:
+        """Put a block's modules into evaluation mode; those to give back."""
+        with self._lock:
+            found = [module for module in block.modules() if module.training or (self._runs and module in self._runs)]
+            for module in found:
+                self._runs[module] = self._runs.get(module, 0) + 1
+                module.training = False
+        return found
+
+    def give_back(self, modules: list[nn.Module]) -> None:
+        """Put modules that no prediction uses any more back into training mode."""
+        with self._lock:
+            for module in modules:
+                self._runs[module] -= 1
+                if not self._runs[module]:
+                    del self._runs[module]
+                    module.training = True
+
+
+# Of the process and not of an engine: the flags are the module's, and each model may have an engine object of its own.
+_borrowed = _Borrowed()
+
+
 @contextmanager
 def _evaluating(block: nn.Module) -> Iterator[None]:
     """Evaluation mode for those modules that are not in it, and back."""
-    training = [module for module in block.modules() if module.training]
-    for module in training:
-        module.training = False
+    modules = _borrowed.take(block)
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        if modules:
+            _borrowed.give_back(modules)
 
 
 def _named(outputs: Any) -> dict[str, Any]:
@@ -147,7 +201,8 @@ def _named(outputs: Any) -> dict[str, Any]:
 def _as_array(name: str, value: Any) -> npt.NDArray[np.generic]:
     if not isinstance(value, Tensor):
         raise InputError(f"{name} of the block is {type(value).__name__}; expected a tensor")
-    on_cpu = value.detach().cpu()
-    # NumPy has no bfloat16; float32 holds every value of it.
-    found: npt.NDArray[np.generic] = (on_cpu.float() if on_cpu.dtype == torch.bfloat16 else on_cpu).numpy()
+    # Always a copy, made where the output leaves its device anyway: a block may return its own parameter, buffer or cache, and
+    # nothing tells a cached tensor from a fresh one. NumPy has no bfloat16; float32 holds every value of it.
+    dtype = torch.float32 if value.dtype == torch.bfloat16 else value.dtype
+    found: npt.NDArray[np.generic] = value.detach().to("cpu", dtype, copy=True).numpy()
     return found

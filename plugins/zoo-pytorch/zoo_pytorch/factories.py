@@ -1,77 +1,94 @@
-"""The block factories of PyTorch."""
+"""The block factories of this plugin: what describes a network, checked without importing PyTorch.
+
+The MXNet plugin has the same classes with the same fields, so that one parameter file serves both engines.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import nn
+from zoo_core import BlockFactory
 
-from zoo_core import BlockFactory, Model
-from zoo_pytorch.networks.efficientnet import EfficientNetLite0Network
-from zoo_pytorch.networks.mlp import MLPNetwork
-from zoo_pytorch.networks.resnet import DEPTHS, ResNet
-from zoo_pytorch.networks.simple import IdentityNetwork, OnesNetwork
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from zoo_core import Model
+
+#: How many blocks each stage of a ResNet has, by the number of its layers.
+DEPTHS: Mapping[int, tuple[int, int, int, int]] = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+#: What `Ones` can give.
+DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint8")
 
 
 class NeutralFactory(BlockFactory):
-    """A factory that every engine has under the same name, with the same parameters."""
+    """A factory that every engine has under the same name: its fields describe the network completely."""
 
     engines: ClassVar[tuple[str, ...]] = ("PyTorch", "MXNet")
 
-    def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
-        """Build the network, which knows this factory."""
-        network = self._network()
-        network.zoo_factory = self  # type: ignore[assignment]  # a plain attribute, not a module
-        return network
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The empty network; PyTorch is imported here and not before."""
 
-    def _network(self) -> nn.Module:
-        raise NotImplementedError
+    def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
+        """Build the empty network, which knows this factory."""
+        return self.network()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(NeutralFactory):
     """A network that gives back what it gets."""
 
-    def _network(self) -> nn.Module:
-        return IdentityNetwork()
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.simple.Identity`."""
+        from zoo_pytorch.networks import simple
+
+        return simple.Identity()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ones(NeutralFactory):
-    """A network that gives ones.
+    """A network that gives ones of ``[batch, *shape]`` whatever its input holds.
 
     Attributes:
-        shape: Of one item, without the batch axis.
-        dtype: ``float32``, ``float16``, ``float64``, ``int32``, ``int64`` or ``uint8``.
+        shape: Of one item, without the batch axis; its sizes are at least 1.
+        dtype: One of `DTYPES`.
     """
-
-    DTYPES: ClassVar[tuple[str, ...]] = ("float16", "float32", "float64", "int32", "int64", "uint8")
 
     shape: tuple[int, ...]
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if any(size < 0 for size in self.shape):
-            raise ValueError(f"shape must have no negative size: {self.shape}")
-        if self.dtype not in self.DTYPES:
-            raise ValueError(f"dtype {self.dtype!r}: expected one of {', '.join(self.DTYPES)}")
+        if any(size < 1 for size in self.shape):
+            raise ValueError(f"shape must have sizes of at least 1, not {self.shape}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
 
-    def _network(self) -> nn.Module:
-        return OnesNetwork(self.shape, getattr(torch, self.dtype))
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.simple.Ones`."""
+        from zoo_pytorch.networks import simple
+
+        return simple.Ones(self.shape, self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(NeutralFactory):
-    """A multi-layer perceptron.
+    """A multilayer perceptron.
 
     Attributes:
         inputs: Values of one item, all axes after the batch together.
-        hidden: The widths of the hidden layers.
-        outputs: Values that it gives for one item.
+        hidden: Widths of the layers between, possibly none.
+        outputs: Values for one item.
     """
 
     inputs: int
@@ -79,11 +96,16 @@ class MLP(NeutralFactory):
     outputs: int
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.outputs, *self.hidden) < 1:
-            raise ValueError(f"inputs, hidden and outputs must be at least 1: {self.inputs}, {self.hidden}, {self.outputs}")
+        _require_positive("inputs", self.inputs)
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden must have widths of at least 1, not {self.hidden}")
+        _require_positive("outputs", self.outputs)
 
-    def _network(self) -> nn.Module:
-        return MLPNetwork(self.inputs, self.hidden, self.outputs)
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.mlp.MLP`."""
+        from zoo_pytorch.networks import mlp
+
+        return mlp.MLP(self.inputs, self.hidden, self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +114,7 @@ class ResNetV1(NeutralFactory):
 
     Attributes:
         layers: 18, 34, 50, 101 or 152.
-        classes: How many classes there are.
+        classes: Length of the logits.
     """
 
     layers: int = 50
@@ -101,26 +123,35 @@ class ResNetV1(NeutralFactory):
     def __post_init__(self) -> None:
         if self.layers not in DEPTHS:
             raise ValueError(f"layers must be one of {', '.join(map(str, DEPTHS))}, not {self.layers}")
-        if self.classes < 1:
-            raise ValueError(f"classes must be at least 1, not {self.classes}")
+        _require_positive("classes", self.classes)
 
-    def _network(self) -> nn.Module:
-        return ResNet(self.layers, self.classes)
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.resnet.ResNet`."""
+        from zoo_pytorch.networks import resnet
+
+        return resnet.ResNet(self.layers, self.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite0(NeutralFactory):
-    """EfficientNet-Lite0, with the parameter names of the published file.
+    """EfficientNet-Lite0, with the parameter names of its published weights.
 
     Attributes:
-        classes: How many classes there are.
+        classes: Length of the logits.
     """
 
     classes: int = 1000
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise ValueError(f"classes must be at least 1, not {self.classes}")
+        _require_positive("classes", self.classes)
 
-    def _network(self) -> nn.Module:
-        return EfficientNetLite0Network(self.classes)
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.efficientnet.EfficientNetLite0`."""
+        from zoo_pytorch.networks import efficientnet
+
+        return efficientnet.EfficientNetLite0(self.classes)
+
+
+def _require_positive(field: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{field} must be at least 1, not {value}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -16,11 +18,12 @@ from zoo_core import LoadReport, ParameterError, ParameterFile, read_parameters
 from zoo_pytorch.construction import left_on_meta
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
+    from zoo_core.parameters.file import StoredTensor
+
 #: Tensors under this prefix are not parameters: an author's golden inputs and outputs.
-RESERVED = "zoo."
+GOLDEN = "zoo.golden."
 #: How many names an error lists.
 SHOWN = 8
 
@@ -28,38 +31,41 @@ SHOWN = 8
 def load_parameters(
     block: nn.Module, source: ParameterFile | Path | bytes, *, strict: bool, dtype: torch.dtype | None, device: torch.device
 ) -> LoadReport:
-    """Fill a block from a parameter file.
+    """Fill a block from a parameter file; it is unchanged where an error is raised and ``strict`` was asked.
 
     Parameters on the meta device are replaced by the mapped tensors of the file, which keep the file's dtype; those of a block
     that already has values are written into, so that an optimizer made earlier keeps them.
 
     Raises:
-        ParameterError: Names or shapes differ (when strict), or a tensor has no value afterwards.
+        ParameterError: Names or shapes differ (when strict), two names of one parameter have different values in the file, or
+            a tensor has no value afterwards.
     """
     file = read_parameters(source)
-    tensors = {name: _tensor(file, name) for name in file.tensors if not name.startswith(RESERVED)}
     own = block.state_dict(keep_vars=True)
-    is_empty = any(isinstance(value, Tensor) and value.is_meta for value in own.values())
-    _share_tied(tensors, own, _aliases(file))
+    tensors = _tensors(file, own)
     mismatched = {name: tensor for name, tensor in tensors.items() if name in own and not _fits(own[name], tensor)}
+    is_empty = any(isinstance(value, Tensor) and value.is_meta for value in own.values())
+    # Where names differ, only PyTorch knows whether a module renames old ones, and it compares while it writes.
+    may_fail = bool(mismatched) or own.keys() != tensors.keys() or not all(isinstance(value, Tensor) for value in own.values())
     for name in mismatched:
         del tensors[name]
-    if not strict:
-        _initialise(block, [name for name in own if name not in tensors])
-    # The names are compared by PyTorch itself, since a module may rename old ones while it loads.
-    left = block.load_state_dict(tensors, strict=False, assign=is_empty)
-    report = LoadReport(
-        missing=tuple(name for name in left.missing_keys if name not in mismatched),
-        unexpected=tuple(left.unexpected_keys),
-        mismatched=tuple(
-            f"{name} {_described(own[name])} in the block, {_described(mismatched[name])} in the file" for name in mismatched
-        ),
-    )
-    if strict and report:
-        raise _misfit(file, report)
-    _check_filled(block)
-    if dtype is not None or device.type != "cpu" or not is_empty:
-        block.to(device=device, dtype=dtype)
+    with _unchanged_on_failure(block, copies=strict and may_fail and not is_empty):
+        if not strict:
+            _initialise(block, [name for name in own if name not in tensors])
+        missing, unexpected = _load(block, tensors, file.name, assign=is_empty)
+        report = LoadReport(
+            missing=tuple(name for name in missing if name not in mismatched),
+            unexpected=tuple(unexpected),
+            mismatched=tuple(
+                f"{name} {_described(own[name])} in the block, {_described(tensor)} in the file"
+                for name, tensor in mismatched.items()
+            ),
+        )
+        if strict and report:
+            raise _misfit(file, report, mismatched)
+        _check_filled(block)
+        if dtype is not None or device.type != "cpu" or not is_empty:
+            block.to(device=device, dtype=dtype)
     return report
 
 
@@ -69,18 +75,26 @@ def save_parameters(
     """Write a block's state as safetensors; a tied tensor is written once, its other names into ``zoo.aliases``.
 
     Raises:
-        ParameterError: A name is reserved, or a part of the state is no tensor.
+        ParameterError: A name is reserved, or a part of the state is no tensor or has no value.
     """
-    tensors, aliases = _untied(block.state_dict())
-    for name in tensors:
-        if name.startswith(RESERVED):
-            raise ParameterError(f"parameter {name!r}: names that begin with {RESERVED!r} are reserved")
+    state = block.state_dict()
+    _refuse_unwritable(state)
+    tensors, aliases = _untied(state)
     tensors |= {name: torch.from_numpy(array.copy()) for name, array in extra.items()}
     metadata = dict(header) | ({"zoo.aliases": json.dumps(aliases)} if aliases else {})
     if isinstance(target, Path):
         safetensors.torch.save_file(tensors, target, metadata)
     else:
         target.write(safetensors.torch.save(tensors, metadata))
+
+
+def _tensors(file: ParameterFile, own: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The file's tensors by all their names, those that a block ties as one object."""
+    tensors = {name: _tensor(file, name) for name in file.tensors if not name.startswith(GOLDEN)}
+    tensors |= {name: _tensor(file, stored) for name, stored in file.aliases.items()}
+    _share_tied(file, tensors, own)
+    _separate_untied(tensors)
+    return tensors
 
 
 def _tensor(file: ParameterFile, name: str) -> Tensor:
@@ -92,29 +106,89 @@ def _tensor(file: ParameterFile, name: str) -> Tensor:
     return torch.from_numpy(stored.raw()).view(dtype)
 
 
-def _aliases(file: ParameterFile) -> dict[str, str]:
-    try:
-        aliases = json.loads(file.header.get("zoo.aliases", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise ParameterError(f"{file.name}: header entry zoo.aliases is no JSON: {error}") from error
-    if not isinstance(aliases, dict) or not all(isinstance(name, str) for name in aliases.values()):
-        raise ParameterError(f"{file.name}: header entry zoo.aliases: expected an object of names")
-    return aliases
-
-
-def _share_tied(tensors: dict[str, Tensor], own: Mapping[str, Any], aliases: Mapping[str, str]) -> None:
+def _share_tied(file: ParameterFile, tensors: dict[str, Tensor], own: Mapping[str, Any]) -> None:
     """Give all names of one parameter the same object, so that assigning does not untie them."""
-    for name, original in aliases.items():
-        if name not in tensors and original in tensors:
-            tensors[name] = tensors[original]
     names_of: dict[int, list[str]] = {}
     for name, value in own.items():
-        names_of.setdefault(id(value), []).append(name)
+        if isinstance(value, Tensor):
+            names_of.setdefault(id(value), []).append(name)
     for names in names_of.values():
         present = [name for name in names if name in tensors]
-        if len(names) > 1 and present and isinstance(own[names[0]], nn.Parameter):
-            shared = nn.Parameter(tensors[present[0]], requires_grad=own[names[0]].requires_grad)
-            tensors.update(dict.fromkeys(names, shared))
+        if len(names) == 1 or not present:
+            continue
+        _refuse_conflict(file, present)
+        shared, held = tensors[present[0]], own[names[0]]
+        if isinstance(held, nn.Parameter) and _fits(held, shared):
+            shared = nn.Parameter(shared, requires_grad=held.requires_grad)
+        tensors.update(dict.fromkeys(names, shared))
+
+
+def _separate_untied(tensors: dict[str, Tensor]) -> None:
+    """Give each parameter memory of its own: two over the same bytes of the file would change together in training."""
+    first: dict[int, Tensor] = {}
+    for name, tensor in tensors.items():
+        if (
+            not isinstance(tensor, nn.Parameter)
+            and tensor.numel()
+            and first.setdefault(tensor.data_ptr(), tensor) is not tensor
+        ):
+            tensors[name] = tensor.clone()
+
+
+def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
+    """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
+    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names)
+    for other in others:
+        if not _same_bits(file.tensors[first], file.tensors[other]):
+            raise ParameterError(
+                f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
+                mismatched=(first, other),
+            )
+
+
+def _same_bits(one: StoredTensor, other: StoredTensor) -> bool:
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    if (one.offset, one.strides) == (other.offset, other.strides):
+        return True
+    # As bytes, since a NaN is no other value than itself here.
+    return np.array_equal(*(np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other)))
+
+
+@contextmanager
+def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
+    """Put back what a block holds where loading it fails.
+
+    Args:
+        copies: Values may be overwritten before it fails, so they are kept too; else it is enough to know the tensors.
+    """
+    registries = [
+        (registry, dict(registry)) for module in block.modules() for registry in (module._parameters, module._buffers)
+    ]
+    held = {
+        id(tensor): tensor for _, own in registries for tensor in own.values() if tensor is not None and not is_lazy(tensor)
+    }
+    values = [(tensor, tensor.data, tensor.detach().clone() if copies else None) for tensor in held.values()]
+    try:
+        yield
+    except BaseException:
+        for registry, own in registries:
+            registry.clear()
+            registry.update(own)
+        for tensor, data, copy in values:
+            tensor.data = data
+            if copy is not None:
+                data.copy_(copy)
+        raise
+
+
+def _load(block: nn.Module, tensors: Mapping[str, Tensor], file: str, *, assign: bool) -> tuple[list[str], list[str]]:
+    """Let PyTorch fill a block with what fits; the names that are missing and those that are unexpected."""
+    try:
+        left = block.load_state_dict(tensors, strict=False, assign=assign)
+    except RuntimeError as error:
+        raise ParameterError(f"{file} does not fit the block: {_printable(' '.join(str(error).split()))}") from error
+    return left.missing_keys, left.unexpected_keys
 
 
 def _fits(own: Any, tensor: Tensor) -> bool:
@@ -147,7 +221,7 @@ def _check_filled(block: nn.Module) -> None:
         )
 
 
-def _misfit(file: ParameterFile, report: LoadReport) -> ParameterError:
+def _misfit(file: ParameterFile, report: LoadReport, mismatched: Iterable[str]) -> ParameterError:
     parts = [
         f"{what}: {_listed(names)}"
         for what, names in (
@@ -161,30 +235,45 @@ def _misfit(file: ParameterFile, report: LoadReport) -> ParameterError:
         f"{file.name} does not fit the block; {'; '.join(parts)}. strict=False (--not-strict) loads what fits",
         missing=report.missing,
         unexpected=report.unexpected,
-        mismatched=[name.partition(" ")[0] for name in report.mismatched],
+        mismatched=tuple(mismatched),
     )
 
 
 def _listed(names: Iterable[str]) -> str:
-    texts = list(names)
+    texts = [_printable(name) for name in names]
     return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
 
 
-def _untied(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _printable(text: str) -> str:
+    """Names of a foreign file could move a terminal's cursor or forge a line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _refuse_unwritable(state: Mapping[str, Any]) -> None:
+    for name, value in state.items():
+        if name.startswith(GOLDEN):
+            raise ParameterError(f"parameter {name!r}: names that begin with {GOLDEN!r} are reserved")
+        if not isinstance(value, Tensor):
+            raise ParameterError(f"{name!r} of the block is {type(value).__name__}, and only tensors can be saved")
+    empty = [name for name, value in state.items() if is_lazy(value) or value.is_meta]
+    if empty:
+        raise ParameterError(f"without a value yet: {_listed(empty)}. Load parameters first", missing=empty)
+
+
+def _untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """A state whose tensors share no memory, with the names that were left out."""
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[object, ...], str] = {}
-    storages: set[int] = set()
+    storages: set[tuple[torch.device, int]] = set()
     for name, value in state.items():
-        if not isinstance(value, Tensor):
-            raise ParameterError(f"{name!r} of the block is {type(value).__name__}, and only tensors can be saved")
-        place = (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else (name,)
+        # An address means something on its device only.
+        place = (value.device, value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else (name,)
         if place in first:
             aliases[name] = first[place]
             continue
         first[place] = name
-        storage = value.untyped_storage().data_ptr()
+        storage = (value.device, value.untyped_storage().data_ptr())
         # A view of a part of another tensor is saved as a tensor of its own.
         tensors[name] = value.detach().clone().contiguous() if storage in storages else value.detach().contiguous()
         storages.add(storage)

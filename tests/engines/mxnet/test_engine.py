@@ -139,7 +139,23 @@ def test_inputs_are_given_in_their_order(engine: Any) -> None:
         def hybrid_forward(self, F: Any, a: Any, b: Any) -> Any:
             return a - b
 
-    np.testing.assert_array_equal(engine.forward(Minus(), {"b": X * 3, "a": X})["output"], X * 2)
+    np.testing.assert_array_equal(engine.forward(Minus(), {"second": X * 3, "first": X})["output"], X * 2)
+
+
+def test_an_input_that_is_left_out_is_named(engine: Any) -> None:
+    class Masks(nn.Block):
+        def forward(self, x: Any, mask: Any = None, scale: Any = None) -> Any:
+            return x * scale
+
+    with pytest.raises(InputError, match="Masks needs the input mask before scale"):
+        engine.forward(Masks(), {"x": X, "scale": X})
+
+
+def test_parameters_of_a_hybrid_block_are_no_inputs(engine: Any) -> None:
+    block = nn.Dense(1, in_units=3, use_bias=False)
+    block.initialize(mx.init.One())
+
+    np.testing.assert_array_equal(engine.forward(block, {"weight": X})["output"], X.sum(1, keepdims=True))
 
 
 def test_an_empty_batch_is_refused(engine: Any) -> None:

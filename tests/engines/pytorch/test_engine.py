@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,89 @@ def test_prediction_is_in_evaluation_mode_and_leaves_the_mode_as_it_was() -> Non
     assert np.allclose(found, 1.0, atol=1e-4)
     assert (net.training, net[0].training, net[1].training) == (True, True, False)
     assert net[1].num_batches_tracked.item() == 0
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "evaluation"])
+def test_a_prediction_is_in_evaluation_mode_whatever_ends_beside_it(mode: bool) -> None:
+    """The first of two that overlap must not put the block back into training mode under the second one."""
+    inside, first_done, modes = threading.Barrier(2, timeout=10), threading.Event(), []
+
+    class Slow(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            inside.wait()
+            if x.item() == 2:
+                assert first_done.wait(10)
+            modes.append(self.training)
+            return x
+
+    net = Slow().train(mode)
+
+    def predict(number: float) -> None:
+        ENGINE.forward(net, {"x": np.array([number], np.float32)})
+        if number == 1:
+            first_done.set()
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert modes == [False, False]
+    assert net.training is mode
+
+
+def test_blocks_that_share_a_module_agree_about_its_mode() -> None:
+    shared = nn.Dropout(1.0)
+    other = PyTorchEngine()
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(shared)
+
+        def forward(self, x: Tensor) -> Tensor:
+            other.forward(shared, {"x": x.numpy()})
+            out: Tensor = self.inner(x)
+            return out
+
+    assert ENGINE.forward(Outer(), {"x": np.ones(2, np.float32)})["output"].tolist() == [1.0, 1.0]
+    assert shared.training
+
+
+@pytest.mark.parametrize("kind", ["parameter", "buffer", "part", "cache"])
+def test_writing_to_an_output_changes_nothing_in_the_block(kind: str) -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+            self.register_buffer("mean", torch.ones(3))
+            self.cache: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.cache is None:
+                self.cache = x + 1
+            found: Tensor = {"parameter": self.weight, "buffer": self.mean, "part": self.weight[1:], "cache": self.cache}[kind]
+            return found
+
+    net, x = Holds(), {"x": np.zeros(3, np.float32)}
+    ENGINE.forward(net, x)["output"][:] = 7
+
+    assert set(ENGINE.forward(net, x)["output"].tolist()) == {1.0}
+
+
+def test_an_optional_argument_may_be_left_out_by_name() -> None:
+    class Masks(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor | None = None, *, scale: Tensor) -> Tensor:
+            return x * scale if mask is None else x * mask
+
+    found = ENGINE.forward(Masks(), {"scale": np.full(1, 3, np.float32), "x": np.ones(1, np.float32)})
+    assert found["output"].tolist() == [3.0]
+
+
+def test_an_argument_that_is_missing_is_an_input_error() -> None:
+    with pytest.raises(zoo.InputError, match="missing a required argument: 'input2'"):
+        ENGINE.forward(nn.Bilinear(1, 1, 1), {"input1": np.ones((1, 1), np.float32)})
 
 
 def test_no_graph_is_recorded() -> None:

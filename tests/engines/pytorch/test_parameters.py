@@ -214,11 +214,90 @@ def test_golden_tensors_are_no_parameters(tmp_path: Path) -> None:
     assert "zoo.golden.input.x" in zoo.read_parameters(path)
 
 
-def test_a_parameter_under_a_reserved_name_is_not_saved(tmp_path: Path) -> None:
-    net = nn.Module()
-    net.zoo = nn.Linear(1, 1)
-    with pytest.raises(zoo.ParameterError, match=r"zoo\.weight"):
-        saved(net, tmp_path / "a.safetensors")
+class Renamed(nn.Linear):
+    """A module that still reads the files of an older version of itself."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+        self.register_buffer("count", torch.zeros(1))
+        self.register_load_state_dict_pre_hook(self._rename)
+
+    @staticmethod
+    def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        if f"{prefix}w" in state:
+            state[f"{prefix}weight"] = state.pop(f"{prefix}w")
+
+
+@pytest.mark.parametrize("build", [Renamed, lambda: build_on_meta(Renamed)], ids=["real", "meta"])
+def test_a_module_may_rename_what_an_older_file_holds(tmp_path: Path, build: object) -> None:
+    old = {"w": torch.full((1, 2), 5.0), "bias": torch.ones(1), "count": torch.ones(1)}
+    safetensors.torch.save_file(old, tmp_path / "a.safetensors")
+    net = build()  # type: ignore[operator]
+    ENGINE.load_parameters(net, tmp_path / "a.safetensors")
+    assert (net.weight.tolist(), net.count.tolist()) == ([[5.0, 5.0]], [1.0])
+
+
+@pytest.mark.parametrize("extra", [{}, {"w": torch.zeros(1, 3)}], ids=["missing", "another shape under the old name"])
+def test_a_load_that_fails_after_renaming_changes_nothing(tmp_path: Path, extra: dict[str, Tensor]) -> None:
+    safetensors.torch.save_file({"bias": torch.full((1,), 9.0), "count": torch.ones(1)} | extra, tmp_path / "a.safetensors")
+    net = Renamed()
+    bias = net.bias
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(zoo.ParameterError):
+        ENGINE.load_parameters(net, tmp_path / "a.safetensors")
+    assert net.bias is bias
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_an_empty_block_stays_empty_where_a_load_fails(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"weight": torch.ones(2, 3)}, tmp_path / "a.safetensors")
+    net = build_on_meta(lambda: nn.Linear(3, 2))
+    with pytest.raises(zoo.ParameterError, match="missing in the file: bias"):
+        ENGINE.load_parameters(net, tmp_path / "a.safetensors")
+    assert net.weight.is_meta
+
+
+def test_parameters_without_values_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(zoo.ParameterError, match=r"without a value yet: 0\.weight, 0\.bias") as caught:
+        saved(build_on_meta(lambda: nn.Sequential(nn.Linear(1, 1))), tmp_path / "a.safetensors")
+    assert caught.value.missing == ("0.weight", "0.bias")
+    with pytest.raises(zoo.ParameterError, match="without a value yet: weight"):
+        saved(nn.LazyLinear(2), tmp_path / "a.safetensors")
+
+
+def test_parameters_filled_from_one_stored_tensor_are_trained_apart(tmp_path: Path) -> None:
+    path = saved(Tied(), tmp_path / "a.safetensors")
+
+    class Untied(Tied):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = nn.Linear(4, 10, bias=False)
+
+    net = build_on_meta(Untied)
+    ENGINE.load_parameters(net, path)
+    with torch.no_grad():
+        net.encoder.weight.fill_(7)
+    assert not (net.decoder.weight == 7).any()
+
+
+def test_a_tied_parameter_of_another_kind_is_a_mismatch(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"encoder.weight": torch.ones(10, 4).long()}, tmp_path / "a.safetensors")
+    with pytest.raises(zoo.ParameterError, match=r"int64\[10, 4\] in the file"):
+        ENGINE.load_parameters(build_on_meta(Tied), tmp_path / "a.safetensors")
+
+
+def test_tensors_of_two_devices_are_not_taken_for_one() -> None:
+    """An address means something on its device only."""
+    from zoo_pytorch.parameters import _untied
+
+    class Elsewhere(Tensor):
+        @property
+        def device(self) -> torch.device:  # type: ignore[override]
+            return torch.device("cuda", 1)
+
+    here = torch.ones(2)
+    tensors, aliases = _untied({"here": here, "there": here.as_subclass(Elsewhere)})
+    assert (sorted(tensors), aliases) == (["here", "there"], {})
 
 
 def test_an_integer_does_not_stand_for_a_float(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ Improve Restricted Boltzmann Machines" (2010).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zoo_mxnet import factories
 from zoo_mxnet.framework import HybridSequential, nn
 
@@ -22,9 +24,9 @@ class MLP(HybridSequential):
         outputs: Values for one item.
     """
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
         super().__init__()
-        self._factory = factories.MLP(inputs=inputs, hidden=hidden, outputs=outputs)
+        self._factory = factories.MLP(inputs=inputs, hidden=tuple(hidden), outputs=outputs)
         for width, following in zip((inputs, *hidden), hidden, strict=False):
             self.add(nn.Dense(following, in_units=width), nn.Activation("relu"))
         self.add(nn.Dense(outputs, in_units=(inputs, *hidden)[-1]))

@@ -16,7 +16,7 @@ from zoo_mxnet.layers import BatchNorm, convolution
 _WIDTHS = (64, 128, 256, 512)
 
 
-class Basic(HybridBlock):
+class BasicBlock(HybridBlock):
     """Two 3x3 convolutions beside a shortcut."""
 
     expansion = 1
@@ -59,7 +59,7 @@ class Bottleneck(HybridBlock):
         return F.relu(found + self.downsample(x))
 
 
-class ResNetV1(HybridBlock):
+class ResNet(HybridBlock):
     """Maps ``float32[batch, 3, height, width]`` to logits ``float32[batch, classes]``.
 
     Args:
@@ -70,8 +70,8 @@ class ResNetV1(HybridBlock):
     def __init__(self, layers: int = 50, classes: int = 1000) -> None:
         super().__init__()
         self._factory = factories.ResNetV1(layers=layers, classes=classes)
-        unit = Basic if layers < 50 else Bottleneck
-        depths = factories.RESNET_DEPTHS[layers]
+        unit = BasicBlock if layers < 50 else Bottleneck
+        depths = factories.DEPTHS[layers]
         self.conv1 = convolution(3, 64, 7, stride=2, padding=3)
         self.bn1 = BatchNorm(64)
         self.maxpool = nn.MaxPool2D(3, strides=2, padding=1)
@@ -94,7 +94,7 @@ class ResNetV1(HybridBlock):
         return self.fc(self.avgpool(x))
 
 
-def _stage(unit: type[Basic | Bottleneck], inputs: int, width: int, depth: int, *, stride: int) -> HybridSequential:
+def _stage(unit: type[BasicBlock | Bottleneck], inputs: int, width: int, depth: int, *, stride: int) -> HybridSequential:
     stage = HybridSequential()
     stage.add(unit(inputs, width, stride))
     for _ in range(depth - 1):

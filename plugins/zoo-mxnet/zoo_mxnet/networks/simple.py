@@ -34,14 +34,14 @@ class Ones(HybridBlock):
 
     def __init__(self, shape: tuple[int, ...], dtype: str = "float32") -> None:
         super().__init__()
-        self._shape, self._dtype = shape, dtype
+        self._factory = factories.Ones(shape=shape, dtype=dtype)
 
     @property
     def zoo_factory(self) -> factories.Ones:
         """What builds a block like this one."""
-        return factories.Ones(shape=self._shape, dtype=self._dtype)
+        return self._factory
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - Gluon's name
         """Take the batch's size from ``x``."""
-        one = F.ones((1, *self._shape), dtype=self._dtype)
+        one = F.ones((1, *self._factory.shape), dtype=self._factory.dtype)
         return F.broadcast_like(one, x, lhs_axes=(0,), rhs_axes=(0,))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch.nn.functional as F  # noqa: N812 - the name that everyone uses
 from torch import Tensor, nn
 
+from zoo_pytorch import factories
+
 #: TensorFlow's batch norm; PyTorch counts the momentum from the other side.
 BN_EPSILON, BN_MOMENTUM = 1e-3, 0.01
 STEM, HEAD, DROPOUT = 32, 1280, 0.2
@@ -78,15 +80,16 @@ class InvertedResidual(nn.Module):
         return x + y if self.is_residual else y  # type: ignore[no-any-return]  # a module's call is untyped
 
 
-class EfficientNetLite0Network(nn.Module):
+class EfficientNetLite0(nn.Module):
     """``float32[batch, 3, height, width]`` -> logits ``float32[batch, classes]``; made for 224 x 224.
 
     Args:
         classes: How many classes there are.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int = 1000) -> None:
         super().__init__()
+        self._factory = factories.EfficientNetLite0(classes=classes)
         self._conv_stem = SameConv2d(3, STEM, 3, 2)
         self._bn0 = _batch_norm(STEM)
         self._blocks = nn.ModuleList()
@@ -100,6 +103,11 @@ class EfficientNetLite0Network(nn.Module):
         self._bn1 = _batch_norm(HEAD)
         self._dropout = nn.Dropout(DROPOUT)
         self._fc = nn.Linear(HEAD, classes)
+
+    @property
+    def zoo_factory(self) -> factories.EfficientNetLite0:
+        """What builds a block like this one."""
+        return self._factory
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from zoo_pytorch import factories
 
-class MLPNetwork(nn.Sequential):
+
+class MLP(nn.Sequential):
     """``float32[batch, ...]`` with ``inputs`` values an item -> ``float32[batch, outputs]``.
 
     Its parameters are named ``0.weight``, ``0.bias``, ``2.weight``, ...: the even places are the linear layers.
@@ -25,6 +27,12 @@ class MLPNetwork(nn.Sequential):
         for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*layers[:-1])
+        self._factory = factories.MLP(inputs=inputs, hidden=tuple(hidden), outputs=outputs)
+
+    @property
+    def zoo_factory(self) -> factories.MLP:
+        """What builds a block like this one."""
+        return self._factory
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the last layer, without an activation."""

@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-#: layers -> (blocks a stage, whether a block is a bottleneck); table 1 of the paper
-DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
-    18: ((2, 2, 2, 2), False),
-    34: ((3, 4, 6, 3), False),
-    50: ((3, 4, 6, 3), True),
-    101: ((3, 4, 23, 3), True),
-    152: ((3, 8, 36, 3), True),
-}
+from zoo_pytorch import factories
+
 #: A bottleneck gives this many times its inner channels.
 EXPANSION = 4
 
@@ -70,13 +64,14 @@ class ResNet(nn.Module):
     """``float32[batch, 3, height, width]`` -> logits ``float32[batch, classes]``.
 
     Args:
-        layers: A key of `DEPTHS`.
+        layers: 18, 34, 50, 101 or 152.
         classes: How many classes there are.
     """
 
-    def __init__(self, layers: int, classes: int) -> None:
+    def __init__(self, layers: int = 50, classes: int = 1000) -> None:
         super().__init__()
-        counts, is_bottleneck = DEPTHS[layers]
+        self._factory = factories.ResNetV1(layers=layers, classes=classes)
+        is_bottleneck = layers >= 50
         block = Bottleneck if is_bottleneck else BasicBlock
         expansion = EXPANSION if is_bottleneck else 1
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -84,7 +79,7 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         inputs = 64
-        for stage, count in enumerate(counts):
+        for stage, count in enumerate(factories.DEPTHS[layers]):
             channels, first_stride = 64 << stage, 1 if stage == 0 else 2
             blocks = []
             for number in range(count):
@@ -93,6 +88,11 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(inputs, classes)
+
+    @property
+    def zoo_factory(self) -> factories.ResNetV1:
+        """What builds a block like this one."""
+        return self._factory
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits."""
