@@ -11,11 +11,11 @@ from typing import Any
 
 from zoo_core.artifact import ArtifactFile
 from zoo_core.atomic import atomic_file
-from zoo_core.cache import Digests, digest_file
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.http import INDEX_NAME
 from zoo_core.repository.local import FolderRepository
+from zoo_core.store import Digests, digest_file
 
 
 @dataclass(frozen=True, kw_only=True)

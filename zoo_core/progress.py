@@ -27,24 +27,25 @@ def reporter(progress: Progress | bool | None) -> Progress | None:
 
 
 class _TerminalBars:
-    """One bar a file on standard error."""
+    """One bar a file on standard error, until it is closed; sizes may be unknown or wrong."""
 
     def __init__(self) -> None:
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, done: int, total: int | None, name: str) -> None:
-        if total is not None and total < _VISIBLE:
+        if max(done, total or 0) < _VISIBLE:
             return
         bars = self._started()
         if name not in self._tasks:
             self._tasks[name] = bars.add_task(name, total=total)
-        bars.update(self._tasks[name], completed=done, total=total)
-        if total is not None and done >= total:
-            bars.refresh()
-            if all(task.finished for task in bars.tasks):
-                bars.stop()
-                self._bars, self._tasks = None, {}
+        bars.update(self._tasks[name], completed=done, total=total if total is None else max(done, total))
+
+    def close(self) -> None:
+        """Leave the bars as they are and give the cursor back."""
+        bars, self._bars, self._tasks = self._bars, None, {}
+        if bars is not None:
+            bars.stop()
 
     def _started(self) -> Bars:
         if self._bars is None:

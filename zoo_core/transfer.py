@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -12,12 +12,13 @@ import msgspec
 
 from zoo_core.__about__ import __version__
 from zoo_core.errors import OfflineError, RepositoryError
-from zoo_core.wording import printable
+from zoo_core.wording import bytes_text, printable, shown_url
 
 if TYPE_CHECKING:
     import requests
 
 CHUNK = 1 << 20
+WEB_SCHEMES = ("http", "https")
 #: Headers that may follow a redirect to another origin.
 _PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "if-none-match", "if-range", "range", "user-agent"})
 
@@ -28,12 +29,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """When a request is tried again.
 
     Attributes:
-        attempts: How often, after the first time.
-        wait_s: Seconds before the second attempt; doubled each time.
+        retries: How often, after the first time.
+        wait_s: Seconds before the first retry; doubled each time.
+        max_wait_s: The longest wait that a server can ask for.
     """
 
-    attempts: int = 3
+    retries: int = 3
     wait_s: float = 0.3
+    max_wait_s: float = 30.0
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +64,11 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
             RepositoryError: No connection, a status that is neither 200, 206 nor 304, or a body that breaks off.
         """
         if self.is_offline():
-            raise OfflineError(f"offline: {printable(url)} is not on this machine and offline mode forbids the network", url)
+            raise OfflineError(f"offline: {shown_url(url)} is not on this machine and offline mode forbids the network", url)
         # requests costs some 80 ms to import; a search in installed packages never needs it.
         import requests
 
-        with self._session() as session:
+        with _session(self.retry) as session:
             try:
                 # Identity: a digest is of the bytes as stored, not as compressed on the way.
                 wanted = {"Accept-Encoding": "identity", "User-Agent": f"zoo/{__version__}", **(headers or {})}
@@ -73,83 +76,116 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
                     url, headers=dict(self.authorise(url, wanted)), stream=True, timeout=(self.connect_s, self.read_s)
                 )
             except (requests.RequestException, ValueError) as error:
-                raise RepositoryError(f"{printable(url)}: {_reason(error)}", url) from error
+                raise RepositoryError(f"{shown_url(url)}: {_reason(error)}", url) from error
             with response:
                 if response.status_code not in (200, 206, 304):
                     raise RepositoryError(
-                        f"{printable(url)}: the server answered {response.status_code} {response.reason}",
+                        f"{shown_url(url)}: the server answered {response.status_code} {response.reason}",
                         url,
                         response.status_code,
                     )
                 try:
                     yield response
                 except requests.RequestException as error:
-                    raise RepositoryError(f"{printable(url)}: the connection broke: {_reason(error)}", url) from error
+                    raise RepositoryError(f"{shown_url(url)}: the connection broke: {_reason(error)}", url) from error
 
     def stream(self, url: str, offset: int = 0) -> BinaryIO:
         """The bytes of an address from an offset on, as a stream that must be closed."""
-        context = self.open(url, {"Range": f"bytes={offset}-"} if offset else None)
-        response = context.__enter__()
-        if offset and response.status_code != 206:
-            context.__exit__(None, None, None)
-            raise RepositoryError(f"{printable(url)}: the server cannot continue at byte {offset}", url)
-        return cast("BinaryIO", io.BufferedReader(_Body(response, context, url), CHUNK))
+        with ExitStack() as stack:
+            response = stack.enter_context(self.open(url, {"Range": f"bytes={offset}-"} if offset else None))
+            if offset and response.status_code != 206:
+                raise RepositoryError(f"{shown_url(url)}: the server cannot continue at byte {offset}", url)
+            return cast("BinaryIO", io.BufferedReader(_Body(response, url, stack.pop_all()), CHUNK))
 
-    def _session(self) -> requests.Session:
-        import requests
-        from requests.adapters import HTTPAdapter
-        from urllib3.util import Retry as Urllib3Retry
 
-        class SameScheme(requests.Session):
-            """Follows redirects to http(s) only, and never from https down to http."""
+def bounded_body(response: requests.Response, url: str, limit: int) -> bytes:
+    """The body of a response, as it was sent: unpacking it, which nobody asked for, could make much of little.
 
-            def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
-                super().rebuild_auth(prepared_request, response)
-                new, old = urlsplit(prepared_request.url), urlsplit(response.request.url)
-                if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
-                    raise requests.exceptions.InvalidSchema(f"a redirect to {prepared_request.url} is not followed")
-                if new.netloc != old.netloc:
-                    # Whatever else a plugin added may be a credential, whatever it is called.
-                    for name in [name for name in prepared_request.headers if name.lower() not in _PLAIN_HEADERS]:
-                        del prepared_request.headers[name]
+    Raises:
+        RepositoryError: It is larger than a limit in bytes, it is encoded, or it breaks off.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RepositoryError(f"{shown_url(url)}: the server sent {printable(encoding)} where plain bytes were asked for", url)
+    content = bytearray()
+    while chunk := _read(response, url, CHUNK):
+        content += chunk
+        if len(content) > limit:
+            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
+    return bytes(content)
 
-        retry = Urllib3Retry(
-            total=self.retry.attempts,
-            backoff_factor=self.retry.wait_s,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=("GET", "HEAD"),
-            raise_on_status=False,
-        )
-        session = SameScheme()
-        session.max_redirects = 10
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        return session
+
+def _session(retry: Retry) -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry as Urllib3Retry
+
+    class GuardedRedirects(requests.Session):
+        """Follows redirects to http(s) only, never from https down to http, and takes no credential to another origin."""
+
+        def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+            super().rebuild_auth(prepared_request, response)
+            new, old = urlsplit(prepared_request.url), urlsplit(response.request.url)
+            if new.scheme not in WEB_SCHEMES or (old.scheme == "https" and new.scheme == "http"):
+                raise requests.exceptions.InvalidSchema(f"a redirect to {prepared_request.url} is not followed")
+            if new.netloc != old.netloc:
+                # Whatever else a plugin added may be a credential, whatever it is called.
+                for name in [name for name in prepared_request.headers if name.lower() not in _PLAIN_HEADERS]:
+                    del prepared_request.headers[name]
+
+    class PatientWithinBounds(Urllib3Retry):
+        """Waits as long as a server asks, up to a bound; what is no time is not heeded."""
+
+        def get_retry_after(self, response: Any) -> float | None:
+            try:
+                asked = super().get_retry_after(response)
+            except (InvalidHeader, ValueError, OverflowError):
+                return None
+            return None if asked is None else min(asked, retry.max_wait_s)
+
+    retries = PatientWithinBounds(
+        total=retry.retries,
+        backoff_factor=retry.wait_s,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET", "HEAD"),
+        raise_on_status=False,
+    )
+    session = GuardedRedirects()
+    session.max_redirects = 10
+    for scheme in WEB_SCHEMES:
+        session.mount(f"{scheme}://", HTTPAdapter(max_retries=retries))
+    return session
 
 
 class _Body(io.RawIOBase):
     """A response's body as a stream; what goes wrong on the way is a RepositoryError."""
 
-    def __init__(self, response: requests.Response, context: Any, url: str) -> None:
-        self._response, self._context, self._url = response, context, url
+    def __init__(self, response: requests.Response, url: str, held: ExitStack) -> None:
+        self._response, self._url, self._held = response, url, held
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        from urllib3.exceptions import HTTPError
-
-        try:
-            data = self._response.raw.read(len(buffer), decode_content=False)
-        except (HTTPError, OSError) as error:
-            raise RepositoryError(f"{printable(self._url)}: the connection broke: {_reason(error)}", self._url) from error
+        data = _read(self._response, self._url, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
-            self._context.__exit__(None, None, None)
+        self._held.close()
         super().close()
+
+
+def _read(response: requests.Response, url: str, count: int) -> bytes:
+    """The next bytes of a body as they were sent."""
+    from urllib3.exceptions import HTTPError
+
+    try:
+        data: bytes = response.raw.read(count, decode_content=False)
+    except (HTTPError, OSError) as error:
+        raise RepositoryError(f"{shown_url(url)}: the connection broke: {_reason(error)}", url) from error
+    return data
 
 
 def _reason(error: BaseException) -> str:
@@ -159,4 +195,4 @@ def _reason(error: BaseException) -> str:
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
         return _reason(reason)
-    return printable(str(error).rpartition(">: ")[2] or type(error).__name__)
+    return shown_url(str(error).rpartition(">: ")[2] or type(error).__name__)

@@ -12,8 +12,8 @@ from tests.web import Answer, Site, serving
 from zoo_core import OfflineError, RepositoryError, __version__
 from zoo_core.transfer import Retry, Transfer
 
-ONCE = Retry(attempts=0)
-AT_ONCE = Retry(attempts=2, wait_s=0.0)
+ONCE = Retry(retries=0)
+AT_ONCE = Retry(retries=2, wait_s=0.0)
 
 
 def body(transfer: Transfer, url: str, offset: int = 0) -> bytes:

@@ -14,12 +14,12 @@ from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Repository
-from zoo_core.transfer import CHUNK, Transfer
-from zoo_core.wording import bytes_text
+from zoo_core.transfer import Transfer, bounded_body
+from zoo_core.wording import shown_url
 
 INDEX_NAME = "index.json"
 #: Bytes of an index that are read; one of a million artifacts has some 400 MB.
-MAX_INDEX = 1 << 30
+MAX_INDEX = 512 << 20
 
 
 class KnownIndex(Protocol):
@@ -75,7 +75,7 @@ class HttpRepository(Repository):
             try:
                 yield Metadata.from_json(bytes(entry.metadata), urljoin(self._root, quote(entry.path)), path=entry.path)
             except MetadataError as error:
-                problems.append(str(error))
+                problems.append(shown_url(str(error)))
         self._problems = tuple(problems)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
@@ -104,7 +104,7 @@ class HttpRepository(Repository):
         address = urljoin(self._root, INDEX_NAME)
         headers = {"If-None-Match": known[1]} if known and known[1] else {}
         with self._transfer.open(address, headers) as response:
-            content = known[0] if known and response.status_code == 304 else _bounded(response, address)
+            content = known[0] if known and response.status_code == 304 else bounded_body(response, address, MAX_INDEX)
             _decoded(content, address)
             self._known.write(content, response.headers.get("ETag", known[1] if known else ""))
             return content
@@ -112,24 +112,15 @@ class HttpRepository(Repository):
 
 def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:
     if isinstance(error, RepositoryError) and error.status == 404:
-        return RepositoryError(f"{error}: {url} is no repository, or its owner has not run `zoo index` on it", url, 404)
+        return RepositoryError(f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it", url, 404)
     return error
-
-
-def _bounded(response: Any, url: str) -> bytes:
-    content = bytearray()
-    for chunk in response.iter_content(CHUNK):
-        content += chunk
-        if len(content) > MAX_INDEX:
-            raise RepositoryError(f"{url}: the index is larger than {bytes_text(MAX_INDEX)}", url)
-    return bytes(content)
 
 
 def _decoded(content: bytes, url: str) -> Index:
     try:
         index: Any = msgspec.json.decode(content, type=Index)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MetadataError(f"{url}: no index: {error}", url=url, field="$") from error
+        raise MetadataError(f"{shown_url(url)}: no index: {error}", url=url, field="$") from error
     if index.indexVersion != 1:
-        raise MetadataError(f"{url}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion")
+        raise MetadataError(f"{shown_url(url)}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion")
     return index  # type: ignore[no-any-return]  # msgspec's decode is typed Any for a tuple of Raw

@@ -10,10 +10,13 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from zoo_core.artifact import ArtifactFile
+from zoo_core.config import is_offline
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
 from zoo_core.repository.base import Repository
 from zoo_core.repository.package import SCHEME, package_folder, resource_path
+from zoo_core.transfer import WEB_SCHEMES, Transfer
+from zoo_core.wording import shown_url
 
 
 class FolderRepository(Repository):
@@ -22,22 +25,24 @@ class FolderRepository(Repository):
     Args:
         root: The folder.
         url: What names it; None: the folder's own address.
+        transfer: Fetches the files that its documents name on the web; None: one that heeds ``ZOO_OFFLINE``.
     """
 
-    def __init__(self, root: Path, *, url: str | None = None) -> None:
+    def __init__(self, root: Path, *, url: str | None = None, transfer: Transfer | None = None) -> None:
         # Addresses of files are resolved against it, and a `..` in it would not survive that.
         self.root = root.resolve()
         self.url = url or self.root.as_uri()
+        self._transfer = transfer if transfer is not None else Transfer(is_offline=is_offline)
         self._problems: tuple[str, ...] = ()
 
     @classmethod
-    def of_package(cls, name: str) -> FolderRepository:
+    def of_package(cls, name: str, *, transfer: Transfer | None = None) -> FolderRepository:
         """The resources of an installed package, by its dotted import name.
 
         Raises:
             RepositoryError: The package is not installed, or lies in no folder.
         """
-        return cls(package_folder(name), url=f"{SCHEME}://{name}")
+        return cls(package_folder(name), url=f"{SCHEME}://{name}", transfer=transfer)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -58,10 +63,15 @@ class FolderRepository(Repository):
         self._problems = tuple(problems)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        """A file of the folder or of an installed package, from an offset on."""
+        """A file of the folder, of an installed package or of the web, from an offset on.
+
+        A catalogue may come in a package while its weights are on a host: what opens a file is the scheme of its address.
+        """
+        if urlsplit(file.url).scheme in WEB_SCHEMES:
+            return self._transfer.stream(file.url, offset)
         path = self.local_path(file)
         if path is None:
-            raise RepositoryError(f"{file.url} does not lie in {self.url}", file.url)
+            raise RepositoryError(f"{shown_url(file.url)} does not lie in {self.url}", file.url)
         try:
             stream = path.open("rb")
         except OSError as error:
@@ -89,7 +99,7 @@ class FolderRepository(Repository):
         if scheme != "file":
             return None
         path = Path(os.path.normpath(url_path(file.url)))
-        if not path.is_relative_to(self.root):
+        if "\0" in str(path) or not path.is_relative_to(self.root):
             raise RepositoryError(f"{file.uri!r} leads out of the repository {self.url}", file.url)
         return path
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from zoo_core.errors import RepositoryError
+from zoo_core.wording import printable
 
 SCHEME = "package"
+#: What no path of a resource has: a backslash separates on Windows, a colon ends a drive there, and NUL ends a path everywhere.
+_FOREIGN = re.compile(r"[\\:\0]")
 
 
 def package_folder(name: str) -> Path:
@@ -19,6 +23,8 @@ def package_folder(name: str) -> Path:
     Raises:
         RepositoryError: The package is not installed, or lies in no folder.
     """
+    if _FOREIGN.search(name):
+        raise RepositoryError(f"package {printable(name)} cannot be located: that is no import name", f"{SCHEME}://{name}")
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -39,6 +45,6 @@ def resource_path(url: str) -> Path:
     """
     parts = urlsplit(url)
     path = PurePosixPath(unquote(parts.path).lstrip("/"))
-    if ".." in path.parts or not path.name or not parts.netloc:
-        raise RepositoryError(f"{url} names no file inside a package", url)
+    if ".." in path.parts or not path.name or not parts.netloc or _FOREIGN.search(str(path)):
+        raise RepositoryError(f"{printable(url)} names no file inside a package", url)
     return package_folder(parts.netloc) / path

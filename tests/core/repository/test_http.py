@@ -43,7 +43,7 @@ def repository(site: Site, cache: Cache) -> Callable[..., HttpRepository]:
     """A function that opens the site anew, as the next process would."""
 
     def opened(max_age_s: float = NEVER_KNOWN_S, *, offline: bool = False, url: str = "") -> HttpRepository:
-        transfer = Transfer(is_offline=lambda: offline, retry=Retry(attempts=0), read_s=2.0)
+        transfer = Transfer(is_offline=lambda: offline, retry=Retry(retries=0), read_s=2.0)
         address = url or f"{site.url}zoo/"
         return HttpRepository(address, transfer=transfer, known=cache.known_index(address), max_age_s=max_age_s)
 
@@ -206,7 +206,7 @@ def test_where_the_index_cannot_be_had_the_known_one_is_used_with_a_warning_that
 
 def test_a_dead_server_does_not_hide_what_is_known(cache: Cache) -> None:
     def opened(url: str) -> HttpRepository:
-        return HttpRepository(url, transfer=Transfer(retry=Retry(attempts=0)), known=cache.known_index(url), max_age_s=0.0)
+        return HttpRepository(url, transfer=Transfer(retry=Retry(retries=0)), known=cache.known_index(url), max_age_s=0.0)
 
     with serving() as site:
         site.pages["/index.json"] = index(NET)
