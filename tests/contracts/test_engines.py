@@ -177,7 +177,7 @@ def test_names_of_one_parameter_with_different_values_are_refused(engine: zoo.En
     engine.load_parameters(tied(engine), safetensors_numpy.save(same))
     different = same | {"1.weight": np.ones((3, 3), np.float32)}
 
-    with pytest.raises(zoo.ParameterError, match="different values for '0.weight' and '1.weight'"):
+    with pytest.raises(zoo.ParameterError, match=r"different values for '0\.weight' and '1\.weight'"):
         engine.load_parameters(tied(engine), safetensors_numpy.save(different), strict=strict)
 
 

@@ -16,7 +16,8 @@ import pytest
 import zoo_core as zoo
 
 PACKAGES = ("zoo_mxnet", "zoo_pytorch")
-ENGINES = {"zoo_mxnet": "mxnet", "zoo_pytorch": "torch"}
+FRAMEWORKS = {"zoo_mxnet": "mxnet", "zoo_pytorch": "torch"}
+ENGINES = {"zoo_mxnet": "MXNet", "zoo_pytorch": "PyTorch"}
 #: Factory -> its fields, and the module and name of the network that it builds.
 NETWORKS: dict[str, tuple[dict[str, Any], str, str]] = {
     "Identity": ({}, "simple", "Identity"),
@@ -31,7 +32,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, str]] = {
 def package(request: pytest.FixtureRequest) -> str:
     """A plugin whose engine is installed."""
     name: str = request.param
-    if find_spec(name) is None or find_spec(ENGINES[name]) is None:
+    if find_spec(name) is None or find_spec(FRAMEWORKS[name]) is None:
         pytest.skip(f"needs {name.replace('_', '-')}")
     if name == "zoo_mxnet":
         # It puts back the names of NumPy that MXNet needs.
@@ -55,7 +56,7 @@ def test_both_plugins_have_the_same_factories_with_the_same_fields() -> None:
         {
             name: (
                 [(field.name, field.type, field.default) for field in dataclasses.fields(cls)] if name in NETWORKS else [],
-                sorted(vars(cls).keys() - {"__doc__", "__module__"}),
+                sorted(name for name in vars(cls) if not name.startswith("_")),
             )
             for name, cls in own(module).items()
         }
@@ -74,10 +75,7 @@ def test_a_network_made_by_its_class_knows_its_factory(factory: str, package: st
     found = zoo.factory_of(network(*fields.values()))
 
     assert found == getattr(import_module(f"{package}.factories"), factory)(**fields)
-    assert isinstance(found.new_block(zoo.Model(None, engine=ENGINES_BY_PACKAGE[package]), None, {}), network)
-
-
-ENGINES_BY_PACKAGE = {"zoo_mxnet": "MXNet", "zoo_pytorch": "PyTorch"}
+    assert isinstance(found.new_block(zoo.Model(None, engine=ENGINES[package]), None, {}), network)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +104,10 @@ def test_a_field_out_of_range_is_refused_in_the_same_words(
 
 
 def test_reading_a_factory_imports_no_engine(package: str) -> None:
-    name = f"{ENGINES_BY_PACKAGE[package].lower()}.resnet_v1"
+    name = f"{ENGINES[package].lower()}.resnet_v1"
     code = (
         f"import sys, zoo_core as zoo; text = zoo.block_factory({name!r}, layers=18).to_json(); "
-        f"zoo.BlockFactory.from_json(text); print({ENGINES[package]!r} in sys.modules)"
+        f"zoo.BlockFactory.from_json(text); print({FRAMEWORKS[package]!r} in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

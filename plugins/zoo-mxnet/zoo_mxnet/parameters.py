@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from zoo_core import ParameterFile
-    from zoo_core.parameters.file import StoredTensor
 
     Array = npt.NDArray[np.generic]
 
@@ -128,11 +127,13 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
         names_of[parameter].append(name)
     sources, missing, shapes = {}, [], {}
     for parameter, names in names_of.items():
-        found = next((name for name in names if name in stored), None)
-        _refuse_conflict(file, dict.fromkeys(stored[name] for name in names if name in stored))
-        if found is None:
+        present = [name for name in names if name in stored]
+        if not present:
             missing.append(names[0])
-        elif _agree(file.tensors[stored[found]].shape, parameter.shape):
+            continue
+        found = present[0]
+        _refuse_conflict(file, present)
+        if _agree(file.tensors[stored[found]].shape, parameter.shape):
             sources[found] = stored[found]
         else:
             shapes[found] = f"{list(parameter.shape)} in the block, {list(file.tensors[stored[found]].shape)} in the file"
@@ -147,22 +148,24 @@ def _stored_names(file: ParameterFile) -> dict[str, str]:
 
 def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
     """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
-    first, *others = [*names] or [""]
+    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names)
     for other in others:
-        if not _same_bits(file.tensors[first], file.tensors[other]):
+        if not _same_bits(file, first, other):
             raise ParameterError(
                 f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
                 mismatched=(first, other),
             )
 
 
-def _same_bits(one: StoredTensor, other: StoredTensor) -> bool:
+def _same_bits(file: ParameterFile, *names: str) -> bool:
+    one, other = (file.tensors[name] for name in names)
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     if (one.offset, one.strides) == (other.offset, other.strides):
         return True
     # As bytes, since a NaN is no other value than itself here.
-    return np.array_equal(*(np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other)))
+    ours, theirs = (np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other))
+    return np.array_equal(ours, theirs)
 
 
 def _agree(stored: tuple[int, ...], held: tuple[int, ...] | None) -> bool:

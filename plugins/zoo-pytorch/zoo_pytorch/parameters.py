@@ -20,8 +20,6 @@ from zoo_pytorch.construction import left_on_meta
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from zoo_core.parameters.file import StoredTensor
-
 #: Tensors under this prefix are not parameters: an author's golden inputs and outputs.
 GOLDEN = "zoo.golden."
 #: How many names an error lists.
@@ -139,20 +137,22 @@ def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
     """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
     first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names)
     for other in others:
-        if not _same_bits(file.tensors[first], file.tensors[other]):
+        if not _same_bits(file, first, other):
             raise ParameterError(
                 f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
                 mismatched=(first, other),
             )
 
 
-def _same_bits(one: StoredTensor, other: StoredTensor) -> bool:
+def _same_bits(file: ParameterFile, *names: str) -> bool:
+    one, other = (file.tensors[name] for name in names)
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     if (one.offset, one.strides) == (other.offset, other.strides):
         return True
     # As bytes, since a NaN is no other value than itself here.
-    return np.array_equal(*(np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other)))
+    ours, theirs = (np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other))
+    return np.array_equal(ours, theirs)
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
     Args:
         copies: Values may be overwritten before it fails, so they are kept too; else it is enough to know the tensors.
     """
-    registries = [
+    registries: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (registry, dict(registry)) for module in block.modules() for registry in (module._parameters, module._buffers)
     ]
     held = {

@@ -70,12 +70,16 @@ def test_prediction_is_in_evaluation_mode_and_leaves_the_mode_as_it_was() -> Non
 @pytest.mark.parametrize("mode", [True, False], ids=["training", "evaluation"])
 def test_a_prediction_is_in_evaluation_mode_whatever_ends_beside_it(mode: bool) -> None:
     """The first of two that overlap must not put the block back into training mode under the second one."""
-    inside, first_done, modes = threading.Barrier(2, timeout=10), threading.Event(), []
+    first_inside, second_inside, first_done = threading.Event(), threading.Event(), threading.Event()
+    modes = []
 
     class Slow(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            inside.wait()
-            if x.item() == 2:
+            if x.item() == 1:
+                first_inside.set()
+                assert second_inside.wait(10)
+            else:
+                second_inside.set()
                 assert first_done.wait(10)
             modes.append(self.training)
             return x
@@ -88,8 +92,9 @@ def test_a_prediction_is_in_evaluation_mode_whatever_ends_beside_it(mode: bool) 
             first_done.set()
 
     threads = [threading.Thread(target=predict, args=(number,)) for number in (1, 2)]
-    for thread in threads:
-        thread.start()
+    threads[0].start()
+    assert first_inside.wait(10)
+    threads[1].start()
     for thread in threads:
         thread.join()
 
