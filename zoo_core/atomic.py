@@ -50,7 +50,10 @@ def atomic_file(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 def make_read_only(path: Path) -> None:
     """Take the permission to write from everyone who has it; what the umask left of the others stays."""
-    path.chmod(path.stat().st_mode & ~0o222)
+    mode = path.stat().st_mode
+    # In a shared cache it may be another's, who alone can change it.
+    if mode & 0o222:
+        path.chmod(mode & ~0o222)
 
 
 def replace(source: Path, target: Path) -> None:

@@ -4,6 +4,8 @@
     artifacts/                    see `zoo_core.folders`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/<key>                   the last index of each remote repository
+
+Everything that is downloaded passes through here, and is verified before it gets its final name.
 """
 
 from __future__ import annotations
@@ -119,9 +121,7 @@ class Cache:
 
     def _blobs_among(self, record: ModelRecord, found: Mapping[str, Path]) -> dict[str, Path]:
         """Of the files that were found, the blobs by the names that the document gives them."""
-        return {
-            file.name: found[file.key] for file in record.files if file.key in found and self._store.holds(found[file.key])
-        }
+        return {file.name: found[file.key] for file in record.files if file.key in found and self._store.holds(found[file.key])}
 
     def _found(self, file: ArtifactFile, repository: Repository | None) -> Path | None:
         try:

@@ -1,6 +1,8 @@
 """One folder for each artifact, with its files under their own names.
 
     artifacts/<group>/<artifact>/<version>/<name>-<content>/   plain files: hard links to the blobs, or copies
+
+A folder appears with all its files, and is never moved or deleted from then on.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Folders:
     def assemble(self, record: ModelRecord, blobs: Mapping[str, Path]) -> Path:
         """The folder of an artifact with all its files.
 
-        A folder under its final name is never moved or deleted, since others read it: what it lacks is put in.
+        Others may be reading a folder that has its final name, so what it lacks is put into it.
 
         Raises:
             CacheError: The cache cannot be written.
@@ -78,12 +80,10 @@ class Folders:
         try:
             for name, blob in blobs.items():
                 link_or_copy(blob, building / name)
-            building.rename(target)
-        except OSError:
-            _discard(building, blobs)
-            # Another process may have been first.
-            if not target.is_dir():
-                raise
+            _rename_folder(building, target)
+        finally:
+            if building.is_dir():
+                _discard(building, blobs)
 
 
 def copy_folder(source: Path, target: Path) -> Path:
@@ -109,6 +109,15 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, target)
         make_read_only(target)
+
+
+def _rename_folder(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:
+        # Another process was first; what its folder lacks, if anything, is seen afterwards.
+        if not target.is_dir():
+            raise
 
 
 def _put(blob: Path, path: Path) -> None:

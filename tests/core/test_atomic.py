@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.atomic import atomic_file, atomic_path, unique_name
+from tests.windows import refuse_as_windows_does
+from zoo_core.atomic import atomic_file, atomic_path, remove, replace, unique_name
 
 
 def permissions(path: Path) -> int:
@@ -90,3 +91,52 @@ def test_names_of_what_is_not_whole_yet_are_hidden_and_never_the_same() -> None:
     names = {unique_name() for _ in range(100)}
     assert len(names) == 100
     assert all(name.startswith(".partial-") for name in names)
+
+
+# what Windows refuses ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_as_windows_does(monkeypatch)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o444])
+@pytest.mark.usefixtures("windows")
+def test_a_file_is_written_where_only_writers_can_flush(tmp_path: Path, mode: int) -> None:
+    for content in (b"old", b"new"):
+        with atomic_file(tmp_path / "note.txt", mode=mode) as stream:
+            stream.write(content)
+    assert (tmp_path / "note.txt").read_bytes() == b"new"
+    assert bool(permissions(tmp_path / "note.txt") & stat.S_IWUSR) is (mode == 0o666)
+    assert list(tmp_path.iterdir()) == [tmp_path / "note.txt"]
+
+
+@pytest.mark.usefixtures("windows")
+def test_what_a_writer_left_read_only_is_deleted_after_an_error(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "note.txt") as partial:
+            partial.chmod(0o444)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_nobody_may_replace_keeps_its_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o444)
+    monkeypatch.setattr(os, "replace", refused)
+    for target in ("old", "absent"):
+        with pytest.raises(PermissionError):
+            replace(tmp_path / "new", tmp_path / target)
+    assert permissions(tmp_path / "old") == 0o444
+
+
+def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
+    remove(tmp_path / "nothing")

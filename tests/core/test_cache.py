@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 import filelock
@@ -18,8 +18,10 @@ import pytest
 
 from tests import repositories as make
 from tests.records import record, source
+from tests.windows import refuse_as_windows_does
 from zoo_core import ArtifactFile, CacheError, IntegrityError, Metadata, ModelRecord, Repository, RepositoryError, ZooWarning
 from zoo_core import cache as cache_module
+from zoo_core import store as store_module
 from zoo_core.cache import Cache, copy_folder
 from zoo_core.repository.local import FolderRepository
 
@@ -63,13 +65,14 @@ def cache(tmp_path: Path) -> Cache:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read to be hashed, one entry a time."""
     read: list[Path] = []
-    original = cache_module.digest_file
+    original = store_module.digest_file
 
-    def counting(path: Path) -> cache_module.Digests:
+    def counting(path: Path) -> store_module.Digests:
         read.append(path)
         return original(path)
 
-    monkeypatch.setattr(cache_module, "digest_file", counting)
+    for module in (cache_module, store_module):
+        monkeypatch.setattr(module, "digest_file", counting)
     return read
 
 
@@ -85,13 +88,18 @@ def is_read_only(path: Path) -> bool:
 # downloads -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_stored_under_its_digest_read_only(cache: Cache) -> None:
+def blob_of(cache: Cache, content: bytes = WEIGHTS) -> Path:
+    digest = make.sha256(content)
+    return cache.home / "blobs" / "sha256" / digest[:2] / digest
+
+
+def test_a_file_is_stored_under_its_digest_and_under_its_own_name_read_only(cache: Cache) -> None:
     path = cache.files(model(), Memory(parameters=WEIGHTS))["parameters"]
-    digest = make.sha256(WEIGHTS)
-    assert path == cache.home / "blobs" / "sha256" / digest[:2] / digest
+    assert path.name == "parameters.bin"
     assert path.read_bytes() == WEIGHTS
     assert is_read_only(path)
-    assert everything(cache.home) == [path]
+    assert path.samefile(blob_of(cache))
+    assert sorted(everything(cache.home)) == sorted([path, blob_of(cache)])
 
 
 def test_what_is_here_is_not_fetched_again(cache: Cache) -> None:
@@ -103,7 +111,7 @@ def test_what_is_here_is_not_fetched_again(cache: Cache) -> None:
 def test_equal_content_is_stored_once_wherever_it_comes_from(cache: Cache) -> None:
     first, second = Memory(parameters=WEIGHTS), Memory(parameters=WEIGHTS)
     paths = [cache.files(model(group_id=group), remote)["parameters"] for group, remote in (("g.a", first), ("g.b", second))]
-    assert paths[0] == paths[1]
+    assert paths[0].samefile(paths[1])
     assert second.opened == []
 
 
@@ -179,9 +187,31 @@ def test_a_body_far_larger_than_declared_is_cut_off(cache: Cache) -> None:
     assert everything(cache.home) == []
 
 
+def test_a_body_of_undeclared_size_is_bounded_too(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "MAX_UNDECLARED", 500, raising=False)
+    with pytest.raises(IntegrityError, match=r"more than 500 B came, and no size was declared"):
+        cache.files(model(file(size=None)), Memory(parameters=WEIGHTS))
+    assert everything(cache.home) == []
+
+
 @pytest.mark.parametrize("size", [1, 10**9])
 def test_a_wrong_size_alone_is_no_error(cache: Cache, size: int) -> None:
     assert cache.files(model(file(size=size)), Memory(parameters=WEIGHTS))["parameters"].read_bytes() == WEIGHTS
+
+
+def test_what_a_user_hides_in_an_address_is_in_no_message(cache: Cache) -> None:
+    secret = file(url="https://anna:s3cret@models.example/net.bin")
+    with pytest.raises(IntegrityError, match=r"from https://\*\*\*@models\.example") as caught:
+        cache.files(model(secret), Memory(parameters=b"other"))
+    assert "s3cret" not in str(caught.value)
+    trusting = source("acme", allow_unverified=True)
+    bare = file(content=None, url=secret.url)
+    with pytest.warns(ZooWarning, match=r"https://\*\*\*@models") as warned:
+        cache.files(model(bare, source=trusting), Memory(parameters=WEIGHTS))
+    assert "s3cret" not in str(warned[0].message)
+    with pytest.raises(IntegrityError, match="has no digest") as caught:
+        cache.files(model(bare), Memory(parameters=WEIGHTS))
+    assert "s3cret" not in str(caught.value)
 
 
 # weaker digests ------------------------------------------------------------------------------------------------------
@@ -196,7 +226,7 @@ def test_a_weak_digest_is_checked_and_the_full_one_kept(cache: Cache, weak: dict
     remote, wanted = Memory(parameters=WEIGHTS), model(file(content=None, **weak))
     assert cache.has(wanted, remote) is False
     path = cache.files(wanted, remote)["parameters"]
-    assert path.name == make.sha256(WEIGHTS)
+    assert path.samefile(blob_of(cache))
     assert (cache.files(wanted, remote)["parameters"], remote.opened) == (path, ["parameters"])
     assert cache.has(wanted, remote) is True
 
@@ -231,8 +261,8 @@ def test_it_is_taken_with_a_warning_where_the_user_allows_it_and_must_stay_the_s
     trusting = source("acme", allow_unverified=True)
     wanted, remote = model(file(content=None), source=trusting), Memory(parameters=WEIGHTS)
     with pytest.warns(ZooWarning, match=f"parameters.bin was not verified; to pin it, add #sha256={make.sha256(WEIGHTS)}"):
-        path = cache.files(wanted, remote)["parameters"]
-    path.unlink()
+        cache.files(wanted, remote)
+    blob_of(cache).unlink()
     remote.contents["parameters"] = b"replaced"
     with pytest.raises(IntegrityError) as caught:
         cache.files(wanted, remote)
@@ -343,6 +373,34 @@ def test_a_copy_for_an_artifacts_folder_is_made_on_request_and_the_original_stay
     assert (original.stat().st_mode, original.stat().st_nlink) == (before.st_mode, 1)
 
 
+def test_a_file_that_was_changed_with_its_size_and_time_kept_is_checked_anew(cache: Cache, folder: Path) -> None:
+    """Otherwise what was noted of it would stand in the way for ever."""
+    repository = FolderRepository(folder)
+    other = bytes(len(WEIGHTS))
+    cache.files(local_record(repository), repository)
+    path = folder / "model/cv/image_classification/com/example/net/net.bin"
+    before = path.stat()
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(IntegrityError, match=f"got sha256:{make.sha256(other)}"):
+        cache.folder(local_record(repository), repository)
+    path.write_bytes(WEIGHTS)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (cache.folder(local_record(repository), repository) / "net.bin").read_bytes() == WEIGHTS
+
+
+def test_a_weakly_pinned_file_that_was_changed_so_is_kept_as_it_is_now(cache: Cache, folder: Path) -> None:
+    repository = FolderRepository(folder)
+    path = folder / "model/cv/image_classification/com/example/net/net.bin"
+    item = make.item("net.bin", sha1Hash=make.sha1(LABELS * 4))
+    make.publish(folder, make.document(make.artifact(files={"parameters": item})), {"net.bin": LABELS * 4})
+    wanted = local_record(repository)
+    cache.files(wanted, repository)
+    (note,) = (cache.home / "checked").iterdir()
+    note.write_text(note.read_text().replace(make.sha256(LABELS * 4), make.sha256(WEIGHTS)))
+    assert (cache.folder(wanted, repository) / "net.bin").read_bytes() == path.read_bytes()
+
+
 # an artifact's folder ------------------------------------------------------------------------------------------------
 
 
@@ -357,9 +415,8 @@ def test_an_artifacts_folder_has_plain_read_only_files_under_their_own_names(cac
 def test_it_is_made_once_and_shares_its_bytes_with_the_blobs(cache: Cache) -> None:
     wanted, remote = model(), Memory(parameters=WEIGHTS)
     first, second = cache.folder(wanted, remote), cache.folder(wanted, remote)
-    (blob,) = cache.files(wanted, remote).values()
     assert first == second
-    assert (first / "parameters.bin").stat().st_ino == blob.stat().st_ino
+    assert (first / "parameters.bin").samefile(blob_of(cache))
 
 
 def test_without_hard_links_it_has_read_only_copies(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,6 +449,12 @@ def test_other_content_under_the_same_ids_has_a_folder_of_its_own(cache: Cache) 
         {"name": "x" * 5000},
         {"artifact_id": "nul\0byte"},
         {"artifact_id": "猫"},
+        {"artifact_id": "CON"},
+        {"version": "nul.txt"},
+        {"group_id": "com1"},
+        {"name": "aux .b"},
+        {"version": "1.0."},
+        {"version": "1.0 "},
     ],
     ids=str,
 )
@@ -399,6 +462,7 @@ def test_whatever_the_ids_are_the_folder_lies_in_the_cache(cache: Cache, ids: di
     folder = cache.folder(model(**ids), Memory(parameters=WEIGHTS))
     inside = folder.resolve().relative_to((cache.home / "artifacts").resolve())
     assert len(inside.parts) == 4
+    assert not any(PureWindowsPath(part).is_reserved() or part.endswith((".", " ")) for part in inside.parts)
     assert [path.name for path in folder.iterdir()] == ["parameters.bin"]
 
 
@@ -434,6 +498,106 @@ def test_a_copy_that_cannot_be_written_is_a_cache_error_that_names_the_folder(ca
     (tmp_path / "mine").write_text("a file stands in the way")
     with pytest.raises(CacheError, match=f"{tmp_path / 'mine'} cannot be written"):
         copy_folder(cache.folder(model(), Memory(parameters=WEIGHTS)), tmp_path / "mine")
+
+
+def test_the_content_is_in_the_folders_name_with_128_bits(cache: Cache) -> None:
+    """Anybody can claim ids, and must not find other content that gets the same folder."""
+    folder = cache.folder(model(), Memory(parameters=WEIGHTS))
+    assert len(folder.name.rpartition("-")[2]) == 32
+
+
+def test_a_folder_that_is_ready_is_never_touched_by_one_who_saw_it_unready(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two who make one folder, the second must not take it away from under whoever got it from the first."""
+    wanted, remote = model(), Memory(parameters=WEIGHTS)
+    original, made, held = Path.stat, list[tuple[int, int]](), list[int]()
+
+    def seen_too_early(self: Path, **keywords: bool) -> os.stat_result:
+        try:
+            return original(self, **keywords)
+        except FileNotFoundError:
+            if self.name == "parameters.bin" and not made:
+                made.append((0, 0))
+                ready = Cache(cache.home).folder(wanted, remote)
+                # While it is open no other folder gets its number.
+                held.append(os.open(ready, os.O_RDONLY))
+                made[:] = [(original(ready).st_ino, original(ready / self.name).st_ino)]
+            raise
+
+    monkeypatch.setattr(Path, "stat", seen_too_early)
+    folder = cache.folder(wanted, remote)
+    try:
+        assert [(original(folder).st_ino, original(folder / "parameters.bin").st_ino)] == made
+    finally:
+        os.close(held[0])
+
+
+def test_what_a_folder_lacks_is_put_into_it_and_the_rest_stays(cache: Cache) -> None:
+    wanted, remote = model(file(), file("synset", LABELS)), Memory(parameters=WEIGHTS, synset=LABELS)
+    folder = cache.folder(wanted, remote)
+    before = (folder.stat().st_ino, (folder / "synset.bin").stat().st_ino)
+    (folder / "parameters.bin").unlink()
+    assert cache.folder(wanted, remote) == folder
+    assert (folder / "parameters.bin").read_bytes() == WEIGHTS
+    assert (folder.stat().st_ino, (folder / "synset.bin").stat().st_ino) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_file_of_a_folder_that_was_replaced_by_one_of_the_same_size_is_noticed(cache: Cache) -> None:
+    remote = Memory(parameters=WEIGHTS)
+    path = cache.files(model(), remote)["parameters"]
+    path.unlink()
+    path.write_bytes(bytes(len(WEIGHTS)))
+    assert cache.files(model(), remote)["parameters"].read_bytes() == WEIGHTS
+    assert remote.opened == ["parameters"]
+
+
+def test_a_file_has_the_name_of_the_document_whatever_its_key_is(cache: Cache) -> None:
+    """A tokenizer, and a loader that looks for parameters by their suffix, go by names."""
+    wanted = model(file("vocabulary", LABELS, name="vocab.model"), file("weights", name="net.safetensors"))
+    found = cache.files(wanted, Memory(vocabulary=LABELS, weights=WEIGHTS))
+    assert {key: path.name for key, path in found.items()} == {"vocabulary": "vocab.model", "weights": "net.safetensors"}
+    assert {path.parent for path in found.values()} == {cache.assembled(wanted, found)}
+    assert cache.local(wanted, None) == found
+
+
+class Mixed(Memory):
+    """One of its files lies on this machine."""
+
+    def __init__(self, local: Path, **files: bytes) -> None:
+        super().__init__(**files)
+        self.place = local
+
+    def local_path(self, file: ArtifactFile) -> Path | None:
+        return self.place if file.key == "synset" else None
+
+
+def test_the_folder_of_an_artifact_that_is_partly_local_holds_what_was_downloaded(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(LABELS)
+    wanted, mixed = model(file(), file("synset", LABELS)), Mixed(tmp_path / "labels.txt", parameters=WEIGHTS)
+    found = cache.files(wanted, mixed)
+    assert found["synset"] == tmp_path / "labels.txt"
+    assert found["parameters"].read_bytes() == WEIGHTS
+    assert list(found["parameters"].parent.iterdir()) == [found["parameters"]]
+    assert found["parameters"].name == "parameters.bin"
+    assert cache.assembled(wanted, found) is None
+    assert cache.local(wanted, mixed) == found
+    assert sorted(path.name for path in cache.folder(wanted, mixed).iterdir()) == ["parameters.bin", "synset.bin"]
+
+
+def test_everything_works_where_read_only_files_can_be_neither_replaced_nor_deleted(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_as_windows_does(monkeypatch)
+    remote = Memory(parameters=WEIGHTS)
+    path = cache.files(model(), remote)["parameters"]
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    path.chmod(0o444)
+    assert cache.files(model(), remote)["parameters"].read_bytes() == WEIGHTS
+    assert is_read_only(path)
+    assert not list(cache.home.rglob(".partial-*"))
 
 
 # a cache that cannot be written --------------------------------------------------------------------------------------
@@ -540,6 +704,33 @@ def test_nothing_depends_on_locks(cache: Cache, monkeypatch: pytest.MonkeyPatch,
     assert sorted(path.read_bytes() for path in everything(cache.home)) == [WEIGHTS, WEIGHTS]
 
 
+class Overtaken(Memory):
+    """While it is being read, another process downloads the same file."""
+
+    def __init__(self, other: Callable[[], Path], **files: bytes) -> None:
+        super().__init__(**files)
+        self.other, self.made = other, list[Path]()
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        self.made.append(self.other() / file.name)
+        return super().open(file, offset)
+
+
+def test_a_content_that_another_process_brought_meanwhile_stays(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are linked to it, and would differ from what comes later."""
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
+    other = Cache(cache.home)
+    remote = Overtaken(lambda: other.folder(model(), Memory(parameters=WEIGHTS)), parameters=WEIGHTS)
+    path = cache.files(model(), remote)["parameters"]
+    assert path.samefile(remote.made[0])
+    assert path.samefile(blob_of(cache))
+    assert path.stat().st_nlink == 2
+
+
 # what happens to the cache behind our back ---------------------------------------------------------------------------
 
 
@@ -557,10 +748,10 @@ def test_a_blob_that_was_damaged_is_fetched_again(cache: Cache) -> None:
 
 def test_a_blob_whose_time_changed_is_hashed_and_kept(cache: Cache) -> None:
     remote = Memory(parameters=WEIGHTS)
-    blob = cache.files(model(), remote)["parameters"]
-    os.utime(blob, (1, 1))
+    path = cache.files(model(), remote)["parameters"]
+    os.utime(path, (1, 1))
 
-    assert cache.files(model(), remote)["parameters"] == blob
+    assert cache.files(model(), remote)["parameters"] == path
     assert remote.opened == ["parameters"]
 
 
@@ -571,7 +762,8 @@ def test_a_second_load_hashes_nothing(cache: Cache, monkeypatch: pytest.MonkeyPa
     def refused(path: Path) -> None:
         raise AssertionError(f"{path} was hashed")
 
-    monkeypatch.setattr("zoo_core.cache.digest_file", refused)
+    for module in (cache_module, store_module):
+        monkeypatch.setattr(module, "digest_file", refused)
     assert cache.files(model(), remote)["parameters"].read_bytes() == WEIGHTS
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 from collections.abc import Mapping
 
 import pytest
 
 from tests.web import Answer, Site, serving
 from zoo_core import OfflineError, RepositoryError, __version__
-from zoo_core.transfer import Retry, Transfer
+from zoo_core.transfer import Retry, Transfer, bounded_body
 
 ONCE = Retry(retries=0)
 AT_ONCE = Retry(retries=2, wait_s=0.0)
@@ -79,6 +80,25 @@ def test_a_server_that_stays_in_trouble_is_given_up(site: Site) -> None:
     assert len(site.requests) == 3
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were to be waited; nobody waits."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: waited.append(seconds) if seconds else None)
+    return waited
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [("2", [2.0]), ("86400", [30.0]), ("Fri, 31 Dec 2999 23:59:59 GMT", [30.0]), ("soon", [])]
+)
+def test_a_server_decides_how_long_to_wait_but_not_for_ever(
+    site: Site, waits: list[float], asked: str, waited: list[float]
+) -> None:
+    site.pages["/net.bin"] = [Answer(status=503, headers={"Retry-After": asked}), Answer(b"at last")]
+    assert body(Transfer(retry=Retry(retries=2, wait_s=0.0)), f"{site.url}net.bin") == b"at last"
+    assert waits == waited
+
+
 def test_what_is_not_there_is_not_asked_for_again(site: Site) -> None:
     with pytest.raises(RepositoryError, match="404"):
         body(Transfer(retry=AT_ONCE), f"{site.url}net.bin")
@@ -124,6 +144,60 @@ def test_a_body_that_is_cut_is_an_error_and_not_a_short_file(site: Site, how: st
 def test_an_address_that_cannot_be_asked_is_an_error(url: str) -> None:
     with pytest.raises(RepositoryError):
         body(Transfer(retry=ONCE), url)
+
+
+def with_password(url: str) -> str:
+    return url.replace("http://", "http://anna:s3cret@")
+
+
+def test_a_password_in_an_address_is_in_no_message(site: Site) -> None:
+    site.pages |= {"/net.bin": Answer(b"0123456789" * 1000, cut=5000), "/moved.bin": redirect("ftp://anna:s3cret@x.example/")}
+    offline = Transfer(is_offline=lambda: True)
+    online = Transfer(retry=ONCE)
+    dead = "http://anna:s3cret@127.0.0.1:1/"
+    asked = [(online, f"{with_password(site.url)}{name}.bin") for name in ("net", "moved", "missing")]
+    for transfer, url in [*asked, (offline, with_password(site.url)), (online, dead), (online, "ftp://anna:s3cret@x.example/")]:
+        with pytest.raises(RepositoryError) as caught:
+            body(transfer, url)
+        assert "s3cret" not in str(caught.value)
+        assert "://***@" in str(caught.value)
+
+
+def test_a_stream_that_is_closed_hangs_up_also_twice(site: Site) -> None:
+    site.pages["/net.bin"] = b"0123456789"
+    stream = Transfer(retry=ONCE).stream(f"{site.url}net.bin")
+    assert stream.read(3) == b"012"
+    stream.close()
+    stream.close()
+    assert stream.closed
+
+
+# a whole body --------------------------------------------------------------------------------------------------------
+
+
+def whole(url: str, limit: int) -> bytes:
+    with Transfer(retry=ONCE).open(url) as response:
+        return bounded_body(response, url, limit)
+
+
+def test_a_body_up_to_a_limit_is_read(site: Site) -> None:
+    site.pages["/index.json"] = b"x" * 1000
+    assert whole(f"{site.url}index.json", 1000) == b"x" * 1000
+    with pytest.raises(RepositoryError, match=r"index\.json: more than 999 B came"):
+        whole(f"{site.url}index.json", 999)
+
+
+def test_a_body_that_is_compressed_unasked_is_refused(site: Site) -> None:
+    """A few kilobytes could become as many gigabytes."""
+    site.pages["/index.json"] = Answer(gzip.compress(bytes(1 << 20)), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(RepositoryError, match=r"index\.json: the server sent gzip where plain bytes were asked for"):
+        whole(f"{site.url}index.json", 1 << 30)
+
+
+def test_a_whole_body_that_is_cut_is_an_error(site: Site) -> None:
+    site.pages["/index.json"] = Answer(b"0123456789" * 1000, cut=5000)
+    with pytest.raises(RepositoryError, match="the connection broke"):
+        whole(f"{site.url}index.json", 1 << 30)
 
 
 # redirects -----------------------------------------------------------------------------------------------------------

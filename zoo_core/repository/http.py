@@ -112,7 +112,9 @@ class HttpRepository(Repository):
 
 def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:
     if isinstance(error, RepositoryError) and error.status == 404:
-        return RepositoryError(f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it", url, 404)
+        return RepositoryError(
+            f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it", url, 404
+        )
     return error
 
 
@@ -122,5 +124,7 @@ def _decoded(content: bytes, url: str) -> Index:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MetadataError(f"{shown_url(url)}: no index: {error}", url=url, field="$") from error
     if index.indexVersion != 1:
-        raise MetadataError(f"{shown_url(url)}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion")
+        raise MetadataError(
+            f"{shown_url(url)}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion"
+        )
     return index  # type: ignore[no-any-return]  # msgspec's decode is typed Any for a tuple of Raw

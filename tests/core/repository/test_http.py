@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -123,6 +124,41 @@ def test_what_is_no_index_is_an_error_and_is_not_kept(
     with pytest.raises(MetadataError, match=f"{site.url}zoo/index.json: {message}"):
         names(repository())
     assert cache.known_index(f"{site.url}zoo/").read() is None
+
+
+def test_an_index_that_is_compressed_unasked_is_refused(site: Site, repository: Callable[..., HttpRepository]) -> None:
+    """A few kilobytes could become as many gigabytes."""
+    site.pages["/zoo/index.json"] = Answer(gzip.compress(index(NET)), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(RepositoryError, match=r"index\.json: the server sent gzip where plain bytes were asked for"):
+        names(repository())
+
+
+def test_an_index_that_is_too_large_is_refused(
+    site: Site, repository: Callable[..., HttpRepository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo_core.repository.http.MAX_INDEX", 100)
+    site.pages["/zoo/index.json"] = index(NET)
+    with pytest.raises(RepositoryError, match=r"index\.json: more than 100 B came"):
+        names(repository())
+
+
+@pytest.mark.parametrize(
+    "page", [b"no index", Answer(status=404), b'{"indexVersion": 2, "documents": []}'], ids=["html", "absent", "newer"]
+)
+def test_a_password_in_the_address_is_in_no_message(
+    site: Site, repository: Callable[..., HttpRepository], page: bytes | Answer
+) -> None:
+    site.pages["/zoo/index.json"] = page
+    with pytest.raises((RepositoryError, MetadataError)) as caught:
+        names(repository(url=site.url.replace("://", "://anna:s3cret@") + "zoo"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_password_in_the_address_is_in_no_problem(site: Site, repository: Callable[..., HttpRepository]) -> None:
+    site.pages["/zoo/index.json"] = index(NET, make.document(artifact_id="broken", artifacts=3))
+    opened = repository(url=site.url.replace("://", "://anna:s3cret@") + "zoo")
+    assert names(opened) == ["net"]
+    assert "s3cret" not in opened.problems[0]
 
 
 def test_a_site_without_an_index_is_a_clear_error(site: Site, repository: Callable[..., HttpRepository]) -> None:

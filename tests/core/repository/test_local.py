@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests import repositories as make
-from zoo_core import MRL, ArtifactFile, Metadata, RepositoryError
+from tests.records import source
+from tests.web import Site
+from zoo_core import MRL, ArtifactFile, Metadata, ModelRecord, OfflineError, RepositoryError
+from zoo_core.cache import Cache
 from zoo_core.repository.local import FolderRepository, url_path
 from zoo_core.repository.package import package_folder, resource_path
+from zoo_core.transfer import Transfer
 
 
 def file(url: str) -> ArtifactFile:
@@ -174,12 +178,52 @@ def test_a_file_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> Non
         repository.open(found)
 
 
-def test_a_file_on_the_network_does_not_lie_in_it(tmp_path: Path) -> None:
+def test_a_file_on_the_web_is_fetched_from_there(tmp_path: Path, site: Site) -> None:
+    """The usual catalogue of a third party: documents in a folder or a package, weights on a host."""
+    site.pages["/net.bin"] = b"0123456789"
+    repository, found = first_file(tmp_path, f"{site.url}net.bin")
+    assert repository.local_path(found) is None
+    with repository.open(found) as whole, repository.open(found, 4) as rest:
+        assert (whole.read(), rest.read()) == (b"0123456789", b"456789")
+
+
+def test_it_is_fetched_by_the_transfer_of_the_zoo(tmp_path: Path, site: Site) -> None:
+    transfer = Transfer(authorise=lambda _, headers: {**headers, "X-Token": "mine"})
+    site.pages["/net.bin"] = b"weights"
+    with FolderRepository(tmp_path, transfer=transfer).open(file(f"{site.url}net.bin")) as stream:
+        assert stream.read() == b"weights"
+    assert site.requests[0][1]["x-token"] == "mine"
+
+
+def test_it_is_downloaded_verified_and_named_as_the_document_says(tmp_path: Path, site: Site) -> None:
+    site.pages["/weights/1.bin"] = make.WEIGHTS
+    item = make.item(f"{site.url}weights/1.bin", make.WEIGHTS, name="net.bin")
+    make.publish(tmp_path / "zoo", make.document(make.artifact(files={"parameters": item})), {})
+    repository = FolderRepository(tmp_path / "zoo")
+    (metadata,) = repository.documents()
+    wanted = ModelRecord(metadata=metadata, artifact=metadata.artifacts[0], source=source("local"))
+    path = Cache(tmp_path / "cache").files(wanted, repository)["parameters"]
+    assert (path.name, path.read_bytes()) == ("net.bin", make.WEIGHTS)
+
+
+def test_without_a_transfer_of_its_own_it_heeds_the_environment(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = FolderRepository(tmp_path)
-    remote = file("https://models.example/net.bin")
-    assert repository.local_path(remote) is None
-    with pytest.raises(RepositoryError, match=r"https://models\.example/net\.bin does not lie in file://"):
-        repository.open(remote)
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    with pytest.raises(OfflineError, match="offline mode forbids"):
+        repository.open(file(f"{site.url}net.bin"))
+    assert site.requests == []
+
+
+def test_a_file_that_is_neither_here_nor_on_the_web_does_not_lie_in_it(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"ftp://models\.example/net\.bin does not lie in file://"):
+        FolderRepository(tmp_path).open(file("ftp://models.example/net.bin"))
+
+
+def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="leads out"):
+        FolderRepository(tmp_path).open(file(f"{tmp_path.as_uri()}/a%00b"))
 
 
 # installed packages --------------------------------------------------------------------------------------------------
@@ -217,6 +261,20 @@ def test_a_package_that_is_missing_or_no_folder_is_an_error(name: str) -> None:
     assert caught.value.url == f"package://{name}"
 
 
+@pytest.mark.parametrize("name", ["acme_late.\\", "acme_late.C:", "C:"])
+@pytest.mark.usefixtures("acme")
+def test_a_name_that_is_a_path_is_no_package(name: str) -> None:
+    with pytest.raises(RepositoryError, match="that is no import name"):
+        package_folder(name)
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_package_fetches_from_the_web_too(site: Site) -> None:
+    site.pages["/net.bin"] = b"weights"
+    with FolderRepository.of_package("acme_late.models", transfer=Transfer()).open(file(f"{site.url}net.bin")) as stream:
+        assert stream.read() == b"weights"
+
+
 @pytest.mark.parametrize(
     ("url", "place"),
     [
@@ -232,7 +290,8 @@ def test_an_address_in_a_package_is_a_path(acme: Path, url: str, place: str) -> 
 @pytest.mark.parametrize(
     "url",
     ["package://acme_late", "package://acme_late/", "package:///w.bin", "package://acme_late/../secret", "package://acme_late/%2e%2e/x",
-     "package://acme_late/a/..%2f..%2fx"],
+     "package://acme_late/a/..%2f..%2fx", "package://acme_late/..\\..\\x", "package://acme_late/..%5c..%5cx",
+     "package://acme_late/C:/x", "package://acme_late/C:x", "package://acme_late/a/C%3ax", "package://acme_late/a%00b"],
 )  # fmt: skip
 @pytest.mark.usefixtures("acme")
 def test_an_address_that_leaves_its_package_is_refused(url: str) -> None:
