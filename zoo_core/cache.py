@@ -22,7 +22,6 @@ from warnings import warn
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.errors import CacheError, IntegrityError, RepositoryError, ZooWarning
 from zoo_core.folders import Folders
-from zoo_core.folders import copy_folder as copy_folder
 from zoo_core.metadata import archive_kind
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
@@ -82,12 +81,6 @@ class Cache:
         """
         files = self.files(record, repository, progress=progress, keep=True)
         return next(iter(files.values())).parent if files else self._folders.assemble(record, {})
-
-    def assembled(self, record: ModelRecord, files: Mapping[str, Path]) -> Path | None:
-        """The folder of an artifact whose files, as `files` gave them, all lie in it; None where some are read in place."""
-        folders = {files[file.key].parent for file in record.files}
-        within = self.home / "artifacts"
-        return folders.pop() if len(folders) == 1 and all(folder.is_relative_to(within) for folder in folders) else None
 
     def local(self, record: ModelRecord, repository: Repository | None) -> dict[str, Path]:
         """The files of an artifact that are on this machine, by key; nothing is read."""

@@ -114,7 +114,7 @@ def refuse_programs(record: ModelRecord) -> None:
             )
 
 
-def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | None) -> Material:
+def material_of(record: ModelRecord, files: Mapping[str, Path]) -> Material:
     """What a load of an artifact starts from.
 
     Raises:
@@ -122,11 +122,13 @@ def material_of(record: ModelRecord, files: Mapping[str, Path], folder: Path | N
         ParameterError: It is malformed.
     """
     path = _parameter_file(record, files)
+    # Where there is no parameter file, any file tells where the artifact lies.
+    place = path or next(iter(files.values()), None)
     return Material(
         name=record.name or record.artifact_id,
         record=record,
         parameters=_data(path, printable(record.reference)) if path else None,
-        folder=folder or (path.parent if path else None),
+        folder=place.parent if place else None,
         files=FrozenDict(files),
         arguments={"application": record.application, **record.arguments},
         options=record.artifact.options,

@@ -77,7 +77,7 @@ def shown_url(url: str) -> str:
     >>> shown_url("https://anna:secret@models.example.com/zoo/")
     'https://***@models.example.com/zoo/'
     """
-    return printable(re.sub(r"(?<=://)[^/?#@]*@", "***@", url))
+    return printable(re.sub(r"(?<=://)[^/?#\s]*@", "***@", url))
 
 
 def bytes_text(count: int) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
-from zoo_core.cache import Cache, Progress, copy_folder
+from zoo_core.cache import Cache, Progress
 from zoo_core.catalogue import (
     Catalogue,
     Opener,
@@ -38,6 +38,7 @@ from zoo_core.errors import (
     RepositoryError,
     ZooWarning,
 )
+from zoo_core.folders import copy_folder
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
@@ -425,7 +426,7 @@ class ModelZoo:
         usable = usable_engines(record, asked, self._engines.names, self._order)
         engine = self._engine(usable) if usable else None
         files = self._cache.files(record, repository, progress=reporter(how.progress))
-        material = material_of(record, files, self._cache.assembled(record, files))
+        material = material_of(record, files)
         # A document that names no engine leaves it to its parameter file.
         return self._loaded(material, engine, how) if engine else self._load_material(material, asked, how)
 

@@ -22,7 +22,8 @@ from tests.windows import refuse_as_windows_does
 from zoo_core import ArtifactFile, CacheError, IntegrityError, Metadata, ModelRecord, Repository, RepositoryError, ZooWarning
 from zoo_core import cache as cache_module
 from zoo_core import store as store_module
-from zoo_core.cache import Cache, copy_folder
+from zoo_core.cache import Cache
+from zoo_core.folders import copy_folder
 from zoo_core.repository.local import FolderRepository
 
 WEIGHTS, LABELS = b"weights" * 100, b"cat\ndog\n"
@@ -307,7 +308,6 @@ def test_a_local_file_is_read_where_it_lies(cache: Cache, folder: Path) -> None:
     path = cache.files(wanted, repository)["parameters"]
     assert path == folder / "model/cv/image_classification/com/example/net/net.bin"
     assert not (cache.home / "blobs").exists()
-    assert cache.assembled(wanted, {"parameters": path}) is None
 
 
 def test_a_local_file_is_hashed_once(cache: Cache, folder: Path, hashed: list[Path]) -> None:
@@ -558,7 +558,7 @@ def test_a_file_has_the_name_of_the_document_whatever_its_key_is(cache: Cache) -
     wanted = model(file("vocabulary", LABELS, name="vocab.model"), file("weights", name="net.safetensors"))
     found = cache.files(wanted, Memory(vocabulary=LABELS, weights=WEIGHTS))
     assert {key: path.name for key, path in found.items()} == {"vocabulary": "vocab.model", "weights": "net.safetensors"}
-    assert {path.parent for path in found.values()} == {cache.assembled(wanted, found)}
+    assert len({path.parent for path in found.values()}) == 1
     assert cache.local(wanted, None) == found
 
 
@@ -581,7 +581,6 @@ def test_the_folder_of_an_artifact_that_is_partly_local_holds_what_was_downloade
     assert found["parameters"].read_bytes() == WEIGHTS
     assert list(found["parameters"].parent.iterdir()) == [found["parameters"]]
     assert found["parameters"].name == "parameters.bin"
-    assert cache.assembled(wanted, found) is None
     assert cache.local(wanted, mixed) == found
     assert sorted(path.name for path in cache.folder(wanted, mixed).iterdir()) == ["parameters.bin", "synset.bin"]
 
