@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from warnings import warn
 
 from zoo_core.engine import Engine
-from zoo_core.entry_points import ENGINES, EntryPoint, InstalledEntryPoints
-from zoo_core.errors import EngineNotInstalledError, PluginError
+from zoo_core.entry_points import ENGINES, EntryPoint, InstalledEntryPoints, guarded
+from zoo_core.errors import EngineNotInstalledError, PluginError, ZooWarning
 from zoo_core.requirements import engine_package, install_line
 from zoo_core.wording import did_you_mean
 
@@ -21,17 +22,19 @@ class Engines:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names, in the order of the user's configuration, then by name."""
-        names = {entry.name for entry in self._installed.group(ENGINES)}
+        """Their names, each once and as its owner writes it, in the order of the user's configuration, then by name."""
+        names = {(self._installed.provider(entry.name) or entry).name for entry in self._installed.group(ENGINES)}
+        names = set({name.lower(): name for name in sorted(names)}.values())
         order = [name.lower() for name in self._order]
         return tuple(sorted(names, key=lambda name: (order.index(name.lower()) if name.lower() in order else len(order), name)))
 
     def incompatible(self) -> dict[str, str]:
         """Engine -> what is wrong with its plugin, as far as it can be told without importing it."""
         problems = {}
-        for entry in self._installed.group(ENGINES):
-            if not entry.is_compatible:
-                problems[entry.name] = f"{entry.described} was made for zoo-core{entry.core_requirement}"
+        for name in self.names:
+            owner = self._installed.provider(name)
+            if owner is not None and owner.incompatibility:
+                problems[name] = owner.incompatibility
         return problems
 
     def get(self, name: str) -> Engine:
@@ -52,15 +55,13 @@ class Engines:
         return self._loaded[known]
 
     def _load(self, name: str) -> Engine:
-        entry = self._installed.find(ENGINES, name, owners=(engine_package(name),))
+        entry = self._installed.engine(name)
         found = engine_class(entry)
-        try:
+        with guarded(f"{entry.described} cannot be constructed:"):
             return found()
-        except Exception as error:
-            raise PluginError(f"{entry.described} cannot be constructed: {type(error).__name__}: {error}") from error
 
     def owner_of(self, block: object) -> Engine | None:
-        """The engine whose block an object is; broken engines are passed over."""
+        """The engine whose block an object is; broken engines are passed over, one that fails when asked with a warning."""
         roots = {cls.__module__.partition(".")[0] for cls in type(block).__mro__}
         # `torch` is in `PyTorch`: most often the right engine is asked first, and the others need not be imported.
         likely = sorted(self.names, key=lambda name: not any(root in name.lower() for root in roots))
@@ -69,8 +70,12 @@ class Engines:
                 engine = self.get(name)
             except PluginError:
                 continue
-            if engine.owns(block):
-                return engine
+            try:
+                with guarded(f"{self._installed.engine(name).described}: owns() raised"):
+                    if engine.owns(block):
+                        return engine
+            except PluginError as error:
+                warn(str(error), ZooWarning, stacklevel=2)
         return None
 
 

@@ -34,7 +34,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec(firstresult=True)
 def zoo_order_candidates(criteria: Criteria, records: Sequence[ModelRecord]) -> list[ModelRecord] | None:
-    """The records that answer, in another order; None leaves the order as it is."""
+    """The records that answer, in another order, or some of them; None leaves the order as it is."""
 
 
 @hookspec(firstresult=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from warnings import warn
 
 import msgspec
 
 from zoo_core.block import BlockFactory
+from zoo_core.catalogue import repositories_of
 from zoo_core.engines import engine_class
 from zoo_core.entry_points import (
     BLOCK_FACTORIES,
@@ -19,17 +20,14 @@ from zoo_core.entry_points import (
     TRANSLATORS,
     EntryPoint,
     InstalledEntryPoints,
+    guarded,
     normalised,
 )
-from zoo_core.errors import PluginError, ZooWarning
+from zoo_core.errors import PluginError, ZooError, ZooWarning
 from zoo_core.registered import checked_class
 from zoo_core.repository.package import package_folder
-from zoo_core.requirements import engine_package
 from zoo_core.translator import Translator
 from zoo_core.wording import did_you_mean
-
-if TYPE_CHECKING:
-    import pluggy
 
 
 class PluginRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,78 +61,128 @@ class Hooks:
 
     def __init__(self, installed: InstalledEntryPoints, plugins: Iterable[object] | None = None) -> None:
         self.errors: dict[EntryPoint, str] = {}
-        self._manager: pluggy.PluginManager | None = None
-        self._sources: list[tuple[object, str]] = []
+        self._sources: list[_Plugin] = []
         if plugins is not None:
             for plugin in plugins:
                 self._register(plugin, type(plugin).__name__ if not hasattr(plugin, "__name__") else str(plugin.__name__))
             return
         for entry in installed.group(PLUGINS):
+            source = f"{entry.distribution} {entry.version}"
             try:
-                self._register(entry.load(), f"{entry.distribution} {entry.version}")
+                # Looking at a module is foreign code too: one with `__getattr__` may import what is missing.
+                with guarded(f"{source} cannot be registered:", PluginError):
+                    self._register(entry.load(), source)
             except PluginError as error:
                 self.errors[entry] = str(error)
 
     def observe(self, name: str, **arguments: Any) -> None:
         """Tell every plugin; what one raises becomes a warning that names its distribution."""
-        for plugin, source in self._sources:
+        for plugin in self._sources:
             try:
-                self._call(plugin, name, arguments)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault must not stop the work
-                warn(f"hook {name} of {source} raised {type(error).__name__}: {error}", ZooWarning, stacklevel=2)
+                plugin.call(name, arguments)
+            except PluginError as error:
+                warn(str(error), ZooWarning, stacklevel=2)
 
     def first(self, name: str, **arguments: Any) -> Any:
         """The first answer that is not None.
 
         Raises:
-            PluginError: A plugin raised; a veto, an order or an authorisation must not be lost.
+            PluginError: A plugin raised, or answered what its hook does not promise; a veto, an order or an authorisation
+                must not be lost.
         """
-        for plugin, source in self._sources:
-            try:
-                answer = self._call(plugin, name, arguments)
-            except (Exception, SystemExit) as error:
-                raise PluginError(f"hook {name} of {source} raised {type(error).__name__}: {error}") from error
+        for plugin in self._sources:
+            answer = plugin.call(name, arguments)
             if answer is not None:
                 return answer
         return None
 
     def all(self, name: str, **arguments: Any) -> list[Any]:
-        """The answers of all plugins, one after the other; what one raises becomes a warning."""
+        """The answers of all plugins, one after the other; a plugin's fault becomes a warning."""
         answers: list[Any] = []
-        for plugin, source in self._sources:
+        for plugin in self._sources:
             try:
-                found = self._call(plugin, name, arguments)
-                answers += [item for part in found or [] for item in part]
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer's fault must not stop the work
-                warn(f"hook {name} of {source} raised {type(error).__name__}: {error}", ZooWarning, stacklevel=2)
+                answers += [item for part in plugin.call(name, arguments) for item in part]
+            except PluginError as error:
+                warn(str(error), ZooWarning, stacklevel=2)
         return answers
-
-    def _call(self, plugin: object, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call one plugin's implementation through pluggy, which passes the arguments that it takes."""
-        manager = self._manager
-        if manager is None:
-            return None
-        others = [other for other, _ in self._sources if other is not plugin]
-        return manager.subset_hook_caller(name, remove_plugins=others)(**arguments)
 
     def _register(self, plugin: object, source: str) -> None:
         import pluggy
 
         from zoo_core import hookspecs
 
-        if self._manager is None:
-            self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-            self._manager.add_hookspecs(hookspecs)
+        if any(plugin is other.plugin for other in self._sources):
+            raise PluginError(f"{source}: its hooks are registered already")
+        # One manager a plugin: of one that is refused half-way, nothing stays behind among the others' hooks.
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
         known = [name for name in vars(hookspecs) if name.startswith("zoo_")]
         for name in dir(plugin):
             # pluggy would keep a misspelt hook waiting for its specification for ever.
-            if name not in known and self._manager.parse_hookimpl_opts(plugin, name) is not None:
+            if name not in known and manager.parse_hookimpl_opts(plugin, name) is not None:
                 raise PluginError(f"{source}: there is no hook {name!r}{did_you_mean(name, known)}")
         try:
-            self._manager.register(plugin)
+            manager.register(plugin)
         except (pluggy.PluginValidationError, ValueError) as error:
             raise PluginError(f"{source}: {' '.join(str(error).split())}") from error
-        self._sources.append((plugin, source))
+        self._sources.append(_Plugin(plugin, source, manager))
+
+
+class _Plugin(msgspec.Struct, frozen=True):
+    """A plugin with hooks, and what it is called in messages."""
+
+    plugin: object
+    source: str
+    manager: Any
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What it answers to a hook; pluggy passes the arguments that it takes.
+
+        Raises:
+            PluginError: It raised, or answered what the hook does not promise.
+        """
+        promised = _PROMISED.get(name)
+        with guarded(f"hook {name} of {self.source} raised"):
+            answer = getattr(self.manager.hook, name)(**arguments)
+            # Looking into an answer runs foreign code as well: an iterator may raise.
+            is_kept = answer is None or promised is None or promised.holds(answer, arguments)
+        if promised is not None and not is_kept:
+            raise PluginError(
+                f"hook {name} of {self.source} must give {promised.what}; its answer, a {type(answer).__name__}, is not that"
+            )
+        return answer
+
+
+class _Promise(msgspec.Struct, frozen=True):
+    """What a hook's answer is, if it is not None."""
+
+    what: str
+    holds: Callable[[Any, Mapping[str, Any]], bool]
+
+
+def _is_order(answer: Any, arguments: Mapping[str, Any]) -> bool:
+    if not isinstance(answer, list):
+        return False
+    given, found = {id(record) for record in arguments["records"]}, {id(record) for record in answer}
+    return found <= given and len(found) == len(answer)
+
+
+def _is_headers(answer: Any, _: Mapping[str, Any]) -> bool:
+    return isinstance(answer, Mapping) and all(isinstance(text, str) for item in answer.items() for text in item)
+
+
+def _are_commands(answer: Any, _: Mapping[str, Any]) -> bool:
+    import click
+
+    return all(isinstance(part, list | tuple) and all(isinstance(item, click.Command) for item in part) for part in answer)
+
+
+_PROMISED = {
+    "zoo_veto_candidate": _Promise("a reason as text, or None", lambda answer, _: isinstance(answer, str)),
+    "zoo_order_candidates": _Promise("a list of the records that it was given, each at most once, or None", _is_order),
+    "zoo_authorise_request": _Promise("a mapping of text to text, or None", _is_headers),
+    "zoo_cli_commands": _Promise("a list of click commands", _are_commands),
+}
 
 
 def plugin_records(installed: InstalledEntryPoints, hooks: Hooks) -> list[PluginRecord]:
@@ -157,33 +205,36 @@ def _record(entry: EntryPoint, installed: InstalledEntryPoints, hooks: Hooks) ->
 
 def _state(entry: EntryPoint, installed: InstalledEntryPoints, hooks: Hooks) -> tuple[str, str | None]:
     try:
-        _check(entry, hooks)
-    except Exception as error:  # noqa: BLE001 - this reports whatever is wrong
-        return "incompatible" if not entry.is_compatible else "broken", str(error)
-    claims = [other for other in installed.group(entry.group) if other.name == entry.name]
+        with guarded(f"{entry.described} raised", ZooError):
+            _check(entry, hooks)
+    except ZooError as error:
+        return "incompatible" if entry.incompatibility else "broken", str(error)
+    claims = installed.claims(entry.group, entry.name)
     if len(claims) < 2 or entry.group in (REPOSITORIES, PLUGINS):
         return "ok", None
     owner = _owner(entry, installed)
     if owner is not None and normalised(owner) in [normalised(other.distribution) for other in claims]:
         if normalised(owner) == normalised(entry.distribution):
             return "ok", None
-        return "shadowed", f"{owner} owns the name; {entry.qualified} chooses this one"
+        # No distribution stands before an engine's name where engines are asked for.
+        remedy = "" if entry.group == ENGINES else f"; {entry.qualified} chooses this one"
+        return "shadowed", f"{owner} owns the name{remedy}"
     return "ambiguous", f"also claimed by {', '.join(other.distribution for other in claims if other != entry)}"
 
 
 def _owner(entry: EntryPoint, installed: InstalledEntryPoints) -> str | None:
-    """The distribution that owns a name whoever uses it: the engine's, for names with its prefix."""
-    if entry.group == BLOCK_FACTORIES:
-        provider = installed.provider(entry.name.partition(".")[0])
-        return provider.distribution if provider else None
-    return engine_package(entry.name) if entry.group == ENGINES else None
+    """The distribution that owns a name whoever uses it: the engine's, for its name and for names with its prefix."""
+    if entry.group not in (ENGINES, BLOCK_FACTORIES):
+        return None
+    provider = installed.provider(entry.name if entry.group == ENGINES else entry.name.partition(".")[0])
+    return provider.distribution if provider else None
 
 
 def _check(entry: EntryPoint, hooks: Hooks) -> None:
     match entry.group:
         case "zoo_core.repositories":
-            if ":" in entry.value or not entry.is_compatible:
-                _check_function(entry)
+            if ":" in entry.value or entry.incompatibility:
+                repositories_of(entry)
             else:
                 package_folder(entry.value)
         case "zoo_core.plugins":
@@ -193,12 +244,3 @@ def _check(entry: EntryPoint, hooks: Hooks) -> None:
             engine_class(entry)
         case _:
             checked_class(entry, {BLOCK_FACTORIES: BlockFactory, TRANSLATORS: Translator}[entry.group])
-
-
-def _check_function(entry: EntryPoint) -> None:
-    function = entry.load()
-    try:
-        list(function())
-    # As on import: a plugin that calls sys.exit() must not end the host.
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{entry.described} raised {type(error).__name__}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import distributions
-from zoo_core import AmbiguousPluginError, PluginError, __version__
+from zoo_core import AmbiguousPluginError, PluginError, ZooWarning, __version__
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS, EntryPoint, InstalledEntryPoints, normalised
 
 
@@ -88,10 +88,17 @@ def test_the_provider_of_an_engine_is_found_in_any_case() -> None:
     assert InstalledEntryPoints((pytorch,)).provider("pytorch") == pytorch
 
 
-@pytest.mark.parametrize("distributions", [(), ("zoo-pytorch", "other-pytorch")])
-def test_there_is_no_provider_where_none_or_several_claim_the_engine(distributions: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("distributions", [(), ("acme-pytorch", "other-pytorch")])
+def test_there_is_no_provider_where_none_or_several_strangers_claim_the_engine(distributions: tuple[str, ...]) -> None:
     installed = InstalledEntryPoints(tuple(entry("PyTorch", name, group=ENGINES) for name in distributions))
     assert installed.provider("PyTorch") is None
+
+
+@pytest.mark.parametrize("name", ["PyTorch", "PYTORCH"])
+def test_nobody_takes_an_engine_from_the_distribution_that_is_named_after_it(name: str) -> None:
+    own, stranger = entry("PyTorch", "zoo-pytorch", group=ENGINES), entry(name, "acme-nets", group=ENGINES)
+    for entries in ((own, stranger), (stranger, own)):
+        assert InstalledEntryPoints(entries).provider("PyTorch") == own
 
 
 # made for this core --------------------------------------------------------------------------------------------------
@@ -112,12 +119,16 @@ def test_there_is_no_provider_where_none_or_several_claim_the_engine(distributio
         (('zoo-core>=99; python_version < "3"',), "", True),
         (('zoo-core>=99; python_version >= "3"',), ">=99", False),
         (("zoo-core[vision]>=99",), ">=99", False),
-        (("zoo-core !!",), "", True),
     ],
 )
 def test_a_distribution_says_which_core_it_was_made_for(requires: tuple[str, ...], asked: str, compatible: bool) -> None:
     claim = entry("n", "acme", requires=requires)
-    assert (claim.core_requirement, claim.is_compatible) == (asked, compatible)
+    assert (claim.core_requirement, claim.incompatibility == "") == (asked, compatible)
+
+
+@pytest.mark.parametrize("requires", ["zoo-core !!", "zoo-core; os_name ~= 'posix'"])
+def test_what_cannot_be_understood_is_not_for_this_core(requires: str) -> None:
+    assert "cannot be understood" in entry("n", "acme", requires=(requires,)).incompatibility
 
 
 # load ----------------------------------------------------------------------------------------------------------------
@@ -219,7 +230,8 @@ def test_a_distribution_with_damaged_metadata_hurts_nobody_else(install: Callabl
     folder = install("damaged", entry_points={TRANSLATORS: {"damaged_labels": "x:y"}})
     (folder / "damaged-1.0.dist-info" / "METADATA").write_text(damage)
     install("healthy", entry_points={TRANSLATORS: {"healthy_labels": "x:y"}})
-    names = {found.name for found in InstalledEntryPoints.scan().entries}
+    with pytest.warns(ZooWarning, match=r"damaged-1\.0\.dist-info: its metadata cannot be read"):
+        names = {found.name for found in InstalledEntryPoints.scan().entries}
     assert "healthy_labels" in names
     assert "damaged_labels" not in names
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from zoo_core.artifact import ArtifactFile
     from zoo_core.metadata import Metadata
+    from zoo_core.record import Source
 
 
 class Repository(ABC):
@@ -17,11 +18,11 @@ class Repository(ABC):
 
     Attributes:
         url: What names it, in messages and in records.
-        distribution: The installed distribution that carries it, or "".
     """
 
     url: str
-    distribution: str = ""
+    #: What a zoo opened it as. It stays that when it is given to another: ModelZoo([url, *ModelZoo().repositories]).
+    _opened_as: Source | None = None
 
     @abstractmethod
     def documents(self) -> Iterable[Metadata]:
