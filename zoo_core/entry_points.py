@@ -46,7 +46,8 @@ def guarded(what: str, *passed: type[Exception]) -> Iterator[None]:
         raise
     # A plugin that calls sys.exit() must not end the host either.
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{what} {type(error).__name__}: {error}") from error
+        # On one line: packaging draws its errors with a pointer below the text.
+        raise PluginError(f"{what} {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):

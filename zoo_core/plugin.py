@@ -69,7 +69,7 @@ class Hooks:
         for entry in installed.group(PLUGINS):
             source = f"{entry.distribution} {entry.version}"
             try:
-                # Looking at a module is foreign code too: one with `__getattr__` may import what is missing.
+                # Looking at a module runs foreign code too, where it has a `__dir__` or a `__getattr__` of its own.
                 with guarded(f"{source} cannot be registered:", PluginError):
                     self._register(entry.load(), source)
             except PluginError as error:

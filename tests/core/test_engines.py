@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core import toy_engine, toys
-from zoo_core import EngineNotInstalledError, PluginError
+from zoo_core import AmbiguousPluginError, EngineNotInstalledError, PluginError, ZooWarning
 from zoo_core.engines import Engines
 from zoo_core.entry_points import ENGINES, EntryPoint, InstalledEntryPoints
 
@@ -13,6 +13,16 @@ from zoo_core.entry_points import ENGINES, EntryPoint, InstalledEntryPoints
 class CannotBeMade(toy_engine.ToyEngine):
     def __init__(self) -> None:
         raise OSError("no driver")
+
+
+class Exits(toy_engine.ToyEngine):
+    def __init__(self) -> None:
+        raise SystemExit(3)
+
+
+class Asking(toy_engine.ToyEngine):
+    def owns(self, block: object) -> bool:
+        raise KeyError("what is that")
 
 
 def entry(name: str, thing: object, distribution: str = "", **fields: object) -> EntryPoint:
@@ -61,9 +71,10 @@ def test_an_engine_that_is_not_installed_is_an_error_with_the_remedy() -> None:
         (entry("Broken", toys.ToyNet), "expected a subclass of zoo_core.Engine"),
         (entry("Broken", toys.a_function), "expected a subclass of zoo_core.Engine"),
         (entry("Broken", CannotBeMade), "'Broken' of zoo-broken 1.0 cannot be constructed: OSError: no driver"),
+        (entry("Broken", Exits), "'Broken' of zoo-broken 1.0 cannot be constructed: SystemExit: 3"),
         (entry("Broken", toy_engine.ToyEngine, requires=("zoo-core>=99",)), "was made for zoo-core>=99"),
     ],
-    ids=["import", "other class", "no class", "constructor", "other core"],
+    ids=["import", "other class", "no class", "constructor", "constructor exits", "other core"],
 )
 def test_a_broken_engine_is_an_error_that_names_its_distribution(broken: EntryPoint, message: str) -> None:
     with pytest.raises(PluginError, match=message):
@@ -82,7 +93,29 @@ def test_of_two_claims_the_package_named_after_the_engine_wins() -> None:
     assert isinstance(found.get("Toy"), toy_engine.ToyEngine)
 
 
+@pytest.mark.parametrize("name", ["Toy", "TOY", "toy"])
+def test_a_stranger_takes_no_name_however_it_is_written(name: str) -> None:
+    found = engines(entry(name, toys.a_function, "acme-engines", requires=("zoo-core>=99",)), TOY)
+    assert found.names == ("Toy",)
+    assert found.incompatible() == {}
+    for asked in ("Toy", "TOY", "toy"):
+        assert isinstance(found.get(asked), toy_engine.ToyEngine)
+
+
+def test_what_only_strangers_claim_is_ambiguous() -> None:
+    found = engines(entry("Toy", toy_engine.ToyEngine, "acme"), entry("TOY", toy_engine.ToyEngine, "other"))
+    assert found.names == ("Toy",)
+    with pytest.raises(AmbiguousPluginError, match="acme:Toy, other:TOY"):
+        found.get("toy")
+
+
 def test_the_owner_of_a_block_is_found_past_broken_engines() -> None:
     found = engines(BROKEN, TOY)
     assert found.owner_of(toy_engine.Scale()) is found.get("Toy")
     assert found.owner_of({}) is None
+
+
+def test_an_engine_that_fails_when_asked_for_a_block_hides_no_other() -> None:
+    found = engines(entry("Asking", Asking), TOY, order=("Asking",))
+    with pytest.warns(ZooWarning, match=r"'Asking' of zoo-asking 1\.0: owns\(\) raised KeyError: 'what is that'"):
+        assert found.owner_of(toy_engine.Scale()) is found.get("Toy")

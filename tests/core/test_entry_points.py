@@ -94,11 +94,23 @@ def test_there_is_no_provider_where_none_or_several_strangers_claim_the_engine(d
     assert installed.provider("PyTorch") is None
 
 
+@pytest.mark.parametrize("asked", ["PyTorch", "pytorch"])
 @pytest.mark.parametrize("name", ["PyTorch", "PYTORCH"])
-def test_nobody_takes_an_engine_from_the_distribution_that_is_named_after_it(name: str) -> None:
-    own, stranger = entry("PyTorch", "zoo-pytorch", group=ENGINES), entry(name, "acme-nets", group=ENGINES)
+def test_nobody_takes_an_engine_from_the_distribution_that_is_named_after_it(name: str, asked: str) -> None:
+    own, stranger = entry("PyTorch", "Zoo.PyTorch", group=ENGINES), entry(name, "acme-nets", group=ENGINES)
     for entries in ((own, stranger), (stranger, own)):
-        assert InstalledEntryPoints(entries).provider("PyTorch") == own
+        assert InstalledEntryPoints(entries).provider(asked) == own
+
+
+def test_an_engine_that_several_strangers_claim_is_an_error_with_a_remedy_that_works() -> None:
+    installed = InstalledEntryPoints((entry("Toy", "acme", group=ENGINES), entry("TOY", "other", group=ENGINES)))
+    with pytest.raises(AmbiguousPluginError, match="uninstall all but one of acme:Toy, other:TOY"):
+        installed.engine("toy")
+
+
+def test_a_distribution_that_writes_its_engine_twice_is_one_claimant() -> None:
+    first, second = entry("TOY", "acme", group=ENGINES), entry("Toy", "acme", group=ENGINES)
+    assert InstalledEntryPoints((first, second)).provider("toy") == first
 
 
 # made for this core --------------------------------------------------------------------------------------------------
@@ -119,6 +131,7 @@ def test_nobody_takes_an_engine_from_the_distribution_that_is_named_after_it(nam
         (('zoo-core>=99; python_version < "3"',), "", True),
         (('zoo-core>=99; python_version >= "3"',), ">=99", False),
         (("zoo-core[vision]>=99",), ">=99", False),
+        (("zoo-other !!", "zoo-core>=99"), ">=99", False),
     ],
 )
 def test_a_distribution_says_which_core_it_was_made_for(requires: tuple[str, ...], asked: str, compatible: bool) -> None:
@@ -126,9 +139,13 @@ def test_a_distribution_says_which_core_it_was_made_for(requires: tuple[str, ...
     assert (claim.core_requirement, claim.incompatibility == "") == (asked, compatible)
 
 
-@pytest.mark.parametrize("requires", ["zoo-core !!", "zoo-core; os_name ~= 'posix'"])
+@pytest.mark.parametrize("requires", ["zoo-core !!", "zoo-core; os_name ~= 'posix'", "Zoo_Core; os_name ~= 'posix'"])
 def test_what_cannot_be_understood_is_not_for_this_core(requires: str) -> None:
-    assert "cannot be understood" in entry("n", "acme", requires=(requires,)).incompatibility
+    claim = entry("n", "acme", requires=(requires,))
+    assert "'n' of acme 1.0 asks for" in claim.incompatibility
+    assert "cannot be understood" in claim.incompatibility
+    with pytest.raises(PluginError, match=r"cannot be understood.*pip install -U acme"):
+        claim.load()
 
 
 # load ----------------------------------------------------------------------------------------------------------------
@@ -234,6 +251,17 @@ def test_a_distribution_with_damaged_metadata_hurts_nobody_else(install: Callabl
         names = {found.name for found in InstalledEntryPoints.scan().entries}
     assert "healthy_labels" in names
     assert "damaged_labels" not in names
+
+
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_a_distribution_in_another_encoding_hurts_nobody_else(install: Callable[..., Path], name: str) -> None:
+    folder = install("damaged", entry_points={TRANSLATORS: {"damaged_labels": "x:y"}})
+    with (folder / "damaged-1.0.dist-info" / name).open("ab") as file:
+        file.write("\nAuthor: Jérôme\n".encode("latin-1"))
+    install("healthy", entry_points={TRANSLATORS: {"healthy_labels": "x:y"}})
+    with pytest.warns(ZooWarning, match=r"damaged-1\.0\.dist-info: its metadata cannot be read: UnicodeDecodeError"):
+        names = {found.name for found in InstalledEntryPoints.scan().entries}
+    assert "healthy_labels" in names
 
 
 def test_an_uninstalled_distribution_has_vanished(install: Callable[..., Path]) -> None:
