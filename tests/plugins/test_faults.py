@@ -50,7 +50,10 @@ NO_FACTORY = Distribution(
 TAKES_A_NAME = Distribution(
     name="takes-a-name",
     code=FACTORY,
-    entry_points={FACTORIES: {f"{engine.lower()}.resnet_v1": "takes_a_name:Net" for engine in ENGINES}},
+    entry_points={
+        FACTORIES: {f"{engine.lower()}.resnet_v1": "takes_a_name:Net" for engine in ENGINES},
+        ENGINES_GROUP: {engine.upper(): "takes_a_name:Net" for engine in ENGINES},
+    },
 )
 FOR_ANOTHER_CORE = Distribution(
     name="for-another-core",
@@ -99,6 +102,11 @@ RAISING_REPOSITORIES = Distribution(
     code='def repositories(): raise ConnectionError("the directory of models is down")',
     entry_points={REPOSITORIES: {"raising-repositories": "raising_repositories:repositories"}},
 )
+BARE_REPOSITORIES = Distribution(
+    name="bare-repositories",
+    code="def repositories(): return [5]",
+    entry_points={REPOSITORIES: {"bare-repositories": "bare_repositories:repositories"}},
+)
 CLAIMS_ONE = Distribution(
     name="claims-one",
     code=FACTORY,
@@ -127,6 +135,7 @@ REPORTED: list[tuple[Distribution, str, str, str]] = [
     (RAISING_OBSERVER, "raising-observer", "ok", ""),
     (RAISING_REPOSITORIES, "raising-repositories", "broken", "ConnectionError: the directory of models is down"),
     (EXITING_REPOSITORIES, "exiting-repositories", "broken", "SystemExit: not today"),
+    (BARE_REPOSITORIES, "bare-repositories", "broken", "must give a list of URLs, folders or Repository objects"),
     (CLAIMS_ONE, "pytorch.claimed", "ambiguous", "also claimed by claims-two"),
     (CLAIMS_TWO, "mxnet.claimed", "ambiguous", "also claimed by claims-one"),
     (BROKEN_ENGINE, "TensorFlux", "broken", "No module named 'tensorflux'"),
