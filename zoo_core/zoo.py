@@ -369,7 +369,7 @@ class ModelZoo:
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
         """A record may come from a repository that only the call which found it named."""
-        if any(place.source.repository == record.repository for place in catalogue.places):
+        if catalogue.repository_of(record) is not None:
             return catalogue
         return self._restricted([record.repository])
 
@@ -385,7 +385,7 @@ class ModelZoo:
         records = catalogue.records if question.record is None else [_alone(catalogue.completed(question.record))]
         explanation = select(criteria, records, here, with_reasons=with_reasons)
         accepted = [catalogue.completed(record) for record in explanation.accepted]
-        ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=accepted)
+        ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=tuple(accepted))
         return Explanation(
             accepted=accepted if ordered is None else list(ordered),
             refused=explanation.refused,
