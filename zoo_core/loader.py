@@ -16,7 +16,7 @@ from zoo_core.criteria import Criteria
 from zoo_core.device import Device
 from zoo_core.engine import Engine, LoadReport
 from zoo_core.engines import Engines
-from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints
+from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints, guarded
 from zoo_core.errors import InputError, ParameterError, PluginError, UntrustedCodeError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.model import Model, signature_of
@@ -197,14 +197,10 @@ def _built(engine: Engine, factory: BlockFactory | None, model: Model, material:
             f"{printable(material.name)} names no block factory, and its parameters alone cannot say what they belong to: "
             "give one with block_factory= (--factory), or a block with block="
         )
-    try:
-        block = engine.build(factory, model, material.folder, arguments)
-    except ZooError:
-        raise
     # A factory is foreign code: whatever it raises names it.
-    except Exception as error:
-        kind = type(factory)
-        raise PluginError(f"{kind.__module__}.{kind.__qualname__}.new_block raised {type(error).__name__}: {error}") from error
+    kind = type(factory)
+    with guarded(f"{kind.__module__}.{kind.__qualname__}.new_block raised", ZooError):
+        block = engine.build(factory, model, material.folder, arguments)
     if not engine.owns(block):
         raise PluginError(f"{type(factory).__name__}.new_block gave {type(block).__name__}, which is no block of {engine.name}")
     return block

@@ -14,7 +14,7 @@ from zoo_core.atomic import atomic_path
 from zoo_core.block import BlockFactory
 from zoo_core.device import Device
 from zoo_core.engines import Engines
-from zoo_core.entry_points import InstalledEntryPoints
+from zoo_core.entry_points import InstalledEntryPoints, guarded
 from zoo_core.errors import InputError, ParameterError, PluginError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.registered import build_from_arguments
@@ -272,14 +272,9 @@ class Predictor:
 
     def _translated(self, step: str, value: Any) -> Any:
         """One step of the translator, which is foreign code: what it raises names it."""
-        translator = self.translator
-        try:
-            return getattr(translator, step)(self._context, value)
-        except ZooError:
-            raise
-        except Exception as error:
-            kind = type(translator)
-            raise PluginError(f"{kind.__module__}.{kind.__qualname__}.{step} raised {type(error).__name__}: {error}") from error
+        kind = type(self.translator)
+        with guarded(f"{kind.__module__}.{kind.__qualname__}.{step} raised", ZooError):
+            return getattr(self.translator, step)(self._context, value)
 
     def _named_item(self, arrays: Any) -> dict[str, Array]:
         return _named(arrays if isinstance(arrays, Mapping | tuple) else (arrays,), self.model.inputs)
