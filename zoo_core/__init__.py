@@ -66,8 +66,11 @@ if TYPE_CHECKING:
     from zoo_core.output import DetectedObjects as DetectedObjects
     from zoo_core.parameters import FileKind as FileKind
     from zoo_core.parameters import ParameterFile as ParameterFile
+    from zoo_core.parameters import StoredProgram as StoredProgram
     from zoo_core.parameters import StoredTensor as StoredTensor
     from zoo_core.parameters import kind_of as kind_of
+    from zoo_core.parameters import program_kind as program_kind
+    from zoo_core.parameters import read_model_file as read_model_file
     from zoo_core.parameters import read_parameters as read_parameters
     from zoo_core.plugin import PluginRecord as PluginRecord
     from zoo_core.record import ModelRecord as ModelRecord
@@ -97,7 +100,10 @@ _HOMES = {
     "metadata": ("Metadata",),
     "model": ("Model", "Predictor", "TensorSpec"),
     "output": ("Classification", "Classifications", "DetectedObject", "DetectedObjects"),
-    "parameters": ("FileKind", "ParameterFile", "StoredTensor", "kind_of", "read_parameters"),
+    "parameters": (
+        "FileKind", "ParameterFile", "StoredProgram", "StoredTensor", "kind_of", "program_kind", "read_model_file",
+        "read_parameters",
+    ),
     "plugin": ("PluginRecord",),
     "record": ("ModelRecord",),
     "repository.base": ("Repository",),

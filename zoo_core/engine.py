@@ -86,6 +86,9 @@ class Engine(ABC):
     ) -> LoadReport:
         """Fill a block from a parameter file; golden tensors and header entries of Zoo are left aside.
 
+        Empty SymbolBlocks inside are filled with the file's programs first. Of a file that is data (`ParameterFile.is_data`)
+        they take no program but such as are data themselves; each is inspected before the framework sees it.
+
         A strict load that fails leaves the block as it was: names and shapes are compared before anything is written, or what
         was overwritten is put back. Whether a file may be loaded is not asked here: whoever passes a path, the content or an
         open file has inspected it (`zoo_core.kind_of` tells data from programs).
@@ -110,7 +113,8 @@ class Engine(ABC):
 
         Args:
             target: A path, written to as it is (the caller makes it appear atomically), or a stream.
-            header: The entries of ``__metadata__``; the engine adds ``zoo.aliases`` where tensors are tied.
+            header: The entries of ``__metadata__``; the engine adds ``zoo.aliases`` where tensors are tied and
+                ``zoo.programs`` where the block holds programs.
             extra: Further tensors, such as golden inputs and outputs.
 
         Raises:
@@ -129,6 +133,10 @@ class Engine(ABC):
             The outputs by name: the block's own names where it returns a mapping, else ``output`` or ``output_0``, ... They
             share no memory with the block, so writing to them never changes it.
         """
+
+    def programs(self, block: Any) -> Mapping[str, str]:
+        """The programs that a block holds: the name of each in the block's state -> its kind; by default none."""
+        return {}
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
         """Make a loaded block ready to predict (evaluation mode, compilation), following `options`; by default it is ready."""

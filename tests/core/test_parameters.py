@@ -321,13 +321,12 @@ U8 = make.entry("U8", [1], 0, 1)
     [
         make.safetensors({"_extra_state": U8}, b"x"),
         make.safetensors({"1._extra_state": U8}, b"x"),
-        make.safetensors({"__metadata__": {"zoo.programs": "{}"}}),
         make.params([make.array((1,), 3, b"x")], ["arg:1._extra_state"]),
         make.pth(
             make.state_dict({"1._extra_state": make.tensor((1,), (1,), 0, make.storage("0", 1, "ByteStorage"))}), {"0": b"x"}
         ),
     ],
-    ids=["root", "child", "header", "params", "pth"],
+    ids=["root", "child", "params", "pth"],
 )
 def test_a_file_of_any_format_that_carries_a_program_is_a_program(content: bytes) -> None:
     kind = kind_of(content)

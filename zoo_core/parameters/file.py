@@ -6,18 +6,20 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from zoo_core.errors import PackageNotInstalledError, ParameterError
 from zoo_core.frozen import FrozenDict
+from zoo_core.parameters.program import ATEN, StoredProgram, is_program_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from zoo_core.parameters.source import Source
 
-Format = Literal["safetensors", "pth", "pth-legacy", "params"]
+Format = Literal["safetensors", "pth", "pth-legacy", "params", "torchscript", "pt2", "mxnet-symbol", "torch-aten"]
 
 #: dtype -> bytes of an element, NumPy's code for its bits. Files are little-endian, whatever the machine is.
 DTYPES: Mapping[str, tuple[int, str]] = {
@@ -119,7 +121,8 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
 
     Attributes:
         name: What messages call the file.
-        format: ``safetensors``, ``pth`` (the zip layout), ``pth-legacy`` or ``params``.
+        format: ``safetensors``, ``pth`` (the zip layout), ``pth-legacy`` or ``params``; where the whole file is a program,
+            ``torchscript``, ``pt2``, ``mxnet-symbol`` or ``torch-aten``.
         header: The text that a safetensors file carries beside the tensors; empty for other formats.
         tensors: Name -> dtype, shape and strides, in the order of the file.
         aliases: Further name -> the name under which its tensor is stored, for tensors that are tied.
@@ -136,6 +139,23 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         self.header: Mapping[str, str] = FrozenDict(header)
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType({tensor.name: tensor for tensor in tensors})
         self.aliases: Mapping[str, str] = FrozenDict(self._checked_aliases())
+
+    @cached_property
+    def programs(self) -> Mapping[str, StoredProgram]:
+        """The programs inside, by every name under which a SymbolBlock would take one.
+
+        Whatever has such a name counts, of any dtype: what a module makes of its own state is its own affair. An alias becomes
+        such a name in loading.
+        """
+        named = {**self.tensors, **{name: self.tensors[stored] for name, stored in self.aliases.items()}}
+        found = {name: StoredProgram(name, tensor) for name, tensor in named.items() if is_program_name(name)}
+        # An empty holder that was saved holds nothing.
+        return MappingProxyType({name: program for name, program in found.items() if program.tensor.shape != (0,)})
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it may always be loaded: no program is inside, or only such as are built from a closed list of operators."""
+        return all(program.kind == ATEN for program in self.programs.values())
 
     def _checked_aliases(self) -> dict[str, str]:
         try:

@@ -1,63 +1,80 @@
-"""Which format the bytes of a file are in, and what reads it."""
+"""Which format the bytes of a file are in, told by its bytes and never by its name."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from zoo_core.parameters import archive, params, pth, safetensors
-from zoo_core.parameters.file import ParameterFile
+from zoo_core.parameters import archive
 
 if TYPE_CHECKING:
     from zoo_core.parameters.source import Source
 
-#: Reads a file of a format; None where the format has no reader.
-Reader: TypeAlias = Callable[[], ParameterFile] | None
+#: What a legacy ``.pth`` pickles first; so do its first bytes, behind those that name the protocol.
+PTH_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+PTH_LEGACY_MARK = b"\x8a\n" + PTH_LEGACY_MAGIC.to_bytes(10, "little")
+
+#: ``.params`` begins with the number of a list and a reserved field.
+PARAMS_MAGIC = (0x112).to_bytes(8, "little") + bytes(8)
 
 DJL_MAGIC = b"DJL@"
+
+#: The exported graph as JSON of our own begins so, to the byte: whatever begins otherwise is never read as one.
+ATEN_MAGIC = b'{"torch.aten":'
 
 #: A larger JSON text is taken for no symbol; that of ResNet-152 has 0.2 MB.
 MAX_SYMBOL = 64 * 2**20
 
 
-def recognised(source: Source) -> tuple[str, Reader]:
-    """The format and its reader.
+def format_of(source: Source) -> str:
+    """The format of a file.
 
     Returns:
-        ``safetensors``, ``pth``, ``pth-legacy`` or ``params`` with a reader; or without one ``torchscript``, ``pt2``,
-        ``mxnet-symbol``, ``djl`` or ``unknown``.
+        ``safetensors``, ``pth``, ``pth-legacy`` or ``params``, which hold tensors; ``torchscript``, ``pt2``, ``mxnet-symbol``
+        or ``torch-aten``, which are programs; ``djl``; or ``unknown``.
 
     Raises:
         ParameterError: It is a zip file whose directory cannot be read.
     """
     head = bytes(source.data[:64])
-    if safetensors.looks_like_safetensors(head):
-        return "safetensors", partial(safetensors.read_safetensors, source)
+    if head.startswith(ATEN_MAGIC):
+        return "torch-aten"
+    if looks_like_safetensors(head):
+        return "safetensors"
     if head.startswith(archive.MAGIC):
-        return _of_archive(source, archive.Archive(source))
-    if head.startswith(b"\x80") and pth.LEGACY_MARK in head:
-        return "pth-legacy", partial(pth.read_legacy, source)
-    if head.startswith(params.MAGIC):
-        return "params", partial(params.read_params, source)
+        return _format_of_zip(archive.Archive(source))
+    if head.startswith(b"\x80") and PTH_LEGACY_MARK in head:
+        return "pth-legacy"
+    if head.startswith(PARAMS_MAGIC):
+        return "params"
     if head.startswith(DJL_MAGIC):
-        return "djl", None
-    return ("mxnet-symbol" if _is_symbol(source) else "unknown"), None
+        return "djl"
+    return "mxnet-symbol" if _is_symbol(source) else "unknown"
 
 
-def _of_archive(source: Source, content: archive.Archive) -> tuple[str, Reader]:
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins so can only be meant as safetensors: a length below 4 GiB, then a JSON object.
+
+    JSON has no zero bytes and the list of MXNet has one more of them, so that no file of another format is taken.
+    """
+    return head[4:9] == b"\0\0\0\0{"
+
+
+def state_dict_roots(content: archive.Archive) -> list[str]:
+    """The folders of a zip file in which ``torch.save`` may have put a state dict; torch names the folder after the file."""
+    paths = (name.split("/") for name in content.entries)
+    return [path[0] for path in paths if path[1:] == ["data.pkl"]]
+
+
+def _format_of_zip(content: archive.Archive) -> str:
     paths = [name.split("/") for name in content.entries]
     # One trace of a program is enough, whatever else lies there: an engine might look for that first.
     if any("code" in path[:-1] or path[-1] in ("constants.pkl", "bytecode.pkl") for path in paths):
-        return "torchscript", None
+        return "torchscript"
     # The second is how torch before 2.8 wrote a .pt2.
     if any(path[-1] in ("archive_format", "serialized_exported_program.json") for path in paths):
-        return "pt2", None
-    roots = [path[0] for path in paths if path[1:] == ["data.pkl"]]
-    if len(roots) == 1:
-        return "pth", partial(pth.read_zip, source, content, roots[0])
-    return "unknown", None
+        return "pt2"
+    return "pth" if len(state_dict_roots(content)) == 1 else "unknown"
 
 
 def _is_symbol(source: Source) -> bool:

@@ -10,13 +10,11 @@ import math
 from typing import TYPE_CHECKING
 
 from zoo_core.parameters.file import DTYPES, MAX_DIMENSIONS, ParameterFile, StoredTensor, contiguous, is_shape
+from zoo_core.parameters.formats import PARAMS_MAGIC
 from zoo_core.parameters.source import Cursor, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-#: The list's number and a reserved field.
-MAGIC = (0x112).to_bytes(8, "little") + bytes(8)
 
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 DENSE = 0
@@ -50,7 +48,7 @@ def read_params(source: Source) -> ParameterFile:
     Raises:
         ParameterError: An array is sparse or has no shape, or the file contradicts itself.
     """
-    cursor = Cursor(source, len(MAGIC))
+    cursor = Cursor(source, len(PARAMS_MAGIC))
     arrays = [_array(cursor, position) for position in range(_length(cursor, "the list of arrays"))]
     names = [_name(cursor, position) for position in range(_length(cursor, "the list of names"))]
     cursor.finish()

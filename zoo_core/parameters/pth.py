@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from zoo_core.parameters.archive import Archive
 from zoo_core.parameters.file import DTYPES, ParameterFile, StoredTensor, are_counts, is_shape
+from zoo_core.parameters.formats import PTH_LEGACY_MAGIC, state_dict_roots
 from zoo_core.parameters.pickled import OrderedDict, PickleMachine, kind, pairs
 from zoo_core.parameters.source import Cursor, Source
 from zoo_core.wording import bytes_text
 
-if TYPE_CHECKING:
-    from zoo_core.parameters.archive import Archive
-
-#: The legacy file's first pickle holds this number; so do its first bytes, behind those that name the protocol.
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY_MARK = b"\x8a\n" + LEGACY_MAGIC.to_bytes(10, "little")
 LEGACY_PROTOCOL = 1001
 
 #: Where training scripts put the state dict among other things.
@@ -151,17 +147,14 @@ NAMES: Mapping[str, object] = {
 Places: TypeAlias = Callable[[str], tuple[int, int]]
 
 
-def read_zip(source: Source, archive: Archive, root: str) -> ParameterFile:
+def read_zip(source: Source) -> ParameterFile:
     """Read the zip layout.
-
-    Args:
-        source: The file.
-        archive: Its directory.
-        root: The folder in it that everything lies in; torch names it after the file.
 
     Raises:
         ParameterError: It holds anything but a state dict of tensors, or contradicts itself.
     """
+    archive = Archive(source)
+    (root,) = state_dict_roots(archive)
     if f"{root}/byteorder" in archive.entries and archive.read(f"{root}/byteorder") != b"little":
         raise source.malformed("was written by a big-endian machine, whose byte order is not read")
     start, size = archive.span(f"{root}/data.pkl")
@@ -179,7 +172,7 @@ def read_legacy(source: Source) -> ParameterFile:
     """
     storages = Storages()
     machine = PickleMachine(source, 0, NAMES, storages)
-    if machine.run() != LEGACY_MAGIC or machine.run() != LEGACY_PROTOCOL:
+    if machine.run() != PTH_LEGACY_MAGIC or machine.run() != LEGACY_PROTOCOL:
         raise source.malformed("is not of the one legacy protocol that torch knows")
     system = machine.run()
     if type(system) is not dict or system.get("little_endian") is not True:

@@ -126,11 +126,3 @@ def _check_coverage(source: Source, tensors: list[StoredTensor], start: int) -> 
             )
         start += size
     Cursor(source, start).finish()
-
-
-def looks_like_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so can only be meant as safetensors: a length below 4 GiB, then a JSON object.
-
-    JSON has no zero bytes and the list of MXNet has one more of them, so that no file of another format is taken.
-    """
-    return head[4:9] == b"\0\0\0\0{"
