@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from warnings import warn
@@ -249,7 +249,8 @@ class Predictor:
             return [self.predict(x) for x in xs]
         if isinstance(xs, str | bytes):
             raise InputError(f"expected several inputs, not one {type(xs).__name__}; predict() takes one")
-        items = [self._named_item(self._translated("process_input", x)) for x in xs]
+        contexts = [replace(self._context, attachments={}) for _ in xs]
+        items = [self._named_item(self._translated("process_input", c, x)) for c, x in zip(contexts, xs, strict=True)]
         try:
             inputs = {name: np.stack([item[name] for item in items]) for name in items[0]}
         except (ValueError, KeyError) as error:
@@ -259,7 +260,8 @@ class Predictor:
             if array.ndim == 0 or len(array) != len(xs):
                 raise InputError(f"output {name} has shape {array.shape}: no batch of {len(xs)}, so it cannot be translated")
         return [
-            self._translated("process_output", tuple(array[number] for array in outputs.values())) for number in range(len(xs))
+            self._translated("process_output", context, tuple(array[number] for array in outputs.values()))
+            for number, context in enumerate(contexts)
         ]
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -270,11 +272,11 @@ class Predictor:
         """
         return self.model._run(arrays)
 
-    def _translated(self, step: str, value: Any) -> Any:
+    def _translated(self, step: str, context: TranslatorContext, value: Any) -> Any:
         """One step of the translator, which is foreign code: what it raises names it."""
         kind = type(self.translator)
         with guarded(f"{kind.__module__}.{kind.__qualname__}.{step} raised", ZooError):
-            return getattr(self.translator, step)(self._context, value)
+            return getattr(self.translator, step)(context, value)
 
     def _named_item(self, arrays: Any) -> dict[str, Array]:
         return _named(arrays if isinstance(arrays, Mapping | tuple) else (arrays,), self.model.inputs)

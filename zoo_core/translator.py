@@ -31,11 +31,14 @@ class TranslatorContext:
         model: The loaded model.
         arguments: All arguments of the artifact and of the call.
         files: The artifact's files by their keys.
+        attachments: What `Translator.process_input` leaves for `Translator.process_output`, such as the size of a picture;
+            each input of a batch has its own, empty at first.
     """
 
     model: Model
     arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
     files: Mapping[str, Path] = field(default_factory=FrozenDict)
+    attachments: dict[str, Any] = field(default_factory=dict)
 
 
 class Translator(ABC):
