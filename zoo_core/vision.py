@@ -67,25 +67,12 @@ class ImageClassification(Translator):
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1 or self.width * self.height > MAX_PIXELS:
-            raise ValueError(f"width and height must be 1 to {MAX_PIXELS} pixels together, not {self.width} x {self.height}")
-        channels = 3 if self.flag == "COLOR" else 1
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, channels):
-                raise ValueError(f"{name} has {len(values)} values; expected one, or one for each of {channels} channels")
-        if 0.0 in self.std:
-            raise ValueError("std must not be 0")
+        check_size(self.width, self.height)
+        check_channels(self.mean, self.std, 3 if self.flag == "COLOR" else 1)
 
     def with_files(self, files: Mapping[str, Path]) -> ImageClassification:
         """This translator with the class names of the artifact's file taken in."""
-        path = next((files[key] for key in CLASS_FILES if key in files), None)
-        if self.classes or path is None:
-            return self
-        try:
-            lines = path.read_text("utf-8").rstrip().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the class names in {path} cannot be read: {error}") from error
-        return replace(self, classes=tuple(line.strip() for line in lines))
+        return self if self.classes else replace(self, classes=class_names(files))
 
     def process_input(self, context: TranslatorContext, x: Any) -> tuple[Array, ...]:
         """The picture as ``float32[channels, height, width]``.
@@ -93,17 +80,8 @@ class ImageClassification(Translator):
         Raises:
             InputError: It is no picture, or smaller than the crop.
         """
-        try:
-            import numpy as np
-        except ImportError as error:
-            raise PackageNotInstalledError(f"pictures need NumPy: {install_line([_VISION])}", [_VISION]) from error
-
         picture = self._cropped(self._resized(open_picture(x, "RGB" if self.flag == "COLOR" else "L")))
-        pixels = np.asarray(picture, dtype=np.float32)
-        channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        scaled = channels * np.float32(self.maximum / 255.0) if self.maximum != 255.0 else channels
-        mean, std = (np.asarray(values, dtype=np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
-        return (np.ascontiguousarray((scaled - mean) / std),)
+        return (channels_of(picture, self.maximum, self.mean, self.std),)
 
     def process_output(self, context: TranslatorContext, arrays: tuple[Array, ...]) -> Classifications:
         """The classes of one picture, best first."""
@@ -151,6 +129,56 @@ class ImageClassification(Translator):
         return picture.crop((left, top, left + self.width, top + self.height))
 
 
+def check_size(width: int, height: int) -> None:
+    """Refuse a size that no picture is resized to.
+
+    Raises:
+        ValueError: It is below 1 pixel or above `MAX_PIXELS`.
+    """
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise ValueError(f"width and height must be 1 to {MAX_PIXELS} pixels together, not {width} x {height}")
+
+
+def check_channels(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    """Refuse a ``mean`` or ``std`` that does not go with a picture's channels.
+
+    Raises:
+        ValueError: It has neither one value nor one for each channel, or a ``std`` is 0.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, channels):
+            raise ValueError(f"{name} has {len(values)} values; expected one, or one for each of {channels} channels")
+    if 0.0 in std:
+        raise ValueError("std must not be 0")
+
+
+def class_names(files: Mapping[str, Path]) -> tuple[str, ...]:
+    """The class names in an artifact's file ``classes`` or ``synset``, one a line; none where it has no such file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    path = next((files[key] for key in CLASS_FILES if key in files), None)
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text("utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the class names in {path} cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines)
+
+
+def channels_of(picture: Image, maximum: float, mean: Sequence[float], std: Sequence[float]) -> Array:
+    """A picture as ``float32[channels, height, width]``, where white is ``maximum`` before ``(x - mean) / std``."""
+    import numpy as np
+
+    pixels = np.asarray(picture, dtype=np.float32)
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    scaled = channels * np.float32(maximum / 255.0) if maximum != 255.0 else channels
+    low, range_ = (np.asarray(values, dtype=np.float32).reshape(-1, 1, 1) for values in (mean, std))
+    return np.ascontiguousarray((scaled - low) / range_)
+
+
 def open_picture(x: Any, mode: str) -> Image:
     """A picture from whatever a user has, turned upright as its EXIF data says.
 
@@ -162,9 +190,10 @@ def open_picture(x: Any, mode: str) -> Image:
         InputError: It is no picture.
     """
     try:
+        import numpy  # noqa: F401, ICN001 - whoever opens a picture makes an array of it
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
-        raise PackageNotInstalledError(f"pictures need Pillow: {install_line([_VISION])}", [_VISION]) from error
+        raise PackageNotInstalledError(f"pictures need NumPy and Pillow: {install_line([_VISION])}", [_VISION]) from error
 
     source = io.BytesIO(x) if isinstance(x, bytes | bytearray) else x
     if hasattr(source, "__array_interface__") and not isinstance(source, Image.Image):
