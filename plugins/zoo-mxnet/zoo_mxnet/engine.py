@@ -103,7 +103,7 @@ class MXNetEngine(Engine):
         """
         context, dtype = _placement(block)
         with _refusals_explained(context, dtype), mx.autograd.pause(train_mode=False):
-            inputs = [_input(name, np.asarray(array), dtype, context) for name, array in _in_order(block, arrays)]
+            inputs = [_input(name, array, dtype, context) for name, array in _in_order(block, arrays)]
             return {name: output.asnumpy() for name, output in _outputs(block(*inputs))}
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
@@ -133,29 +133,44 @@ def _placement(block: Any) -> tuple[Any, str | None]:
     return context, min(floats, key=lambda dtype: dtype.itemsize).name if floats else None
 
 
-def _in_order(block: Any, arrays: Mapping[str, Array]) -> Iterable[tuple[str, Array]]:
+def _in_order(block: Any, arrays: Mapping[str, Array]) -> Iterable[tuple[str, Array | None]]:
     """Arrays in the order of a block's arguments where it has all their names, else as they are given."""
     names = _argument_names(block)
     # "input" alone is what a model calls an array that was given without a name.
     if list(arrays) == ["input"] or not arrays.keys() <= set(names):
         return arrays.items()
-    # Gluon takes inputs by position only, so none before the last can be left out.
+    # Gluon takes inputs by position only, so none before the last can be left out, unless the block gives it a default.
     last = max((names.index(name) for name in arrays), default=-1)
-    left_out = [name for name in names[: last + 1] if name not in arrays]
+    optional = _optional_names(block)
+    left_out = [name for name in names[: last + 1] if name not in arrays and name not in optional]
     if left_out:
         raise InputError(f"{type(block).__name__} needs the input {', '.join(left_out)} before {names[last]}")
-    return [(name, arrays[name]) for name in names[: last + 1]]
+    return [(name, arrays.get(name)) for name in names[: last + 1]]
 
 
 def _argument_names(block: Any) -> list[str]:
     """What a block's author calls its inputs; a ``hybrid_forward`` has ``F`` before them and the parameters after."""
-    is_hybrid = isinstance(block, mx.gluon.HybridBlock) and type(block).forward is mx.gluon.HybridBlock.forward
+    is_hybrid = _is_hybrid(block)
     signature = inspect.signature(block.hybrid_forward if is_hybrid else block.forward)
     names = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     return [name for name in names[1:] if name not in block._reg_params] if is_hybrid else names
 
 
-def _input(name: str, array: Array, dtype: str | None, context: Any) -> Any:
+def _optional_names(block: Any) -> set[str]:
+    """The inputs that may be None."""
+    signature = inspect.signature(block.hybrid_forward if _is_hybrid(block) else block.forward)
+    return {name for name, parameter in signature.parameters.items() if parameter.default is None}
+
+
+def _is_hybrid(block: Any) -> bool:
+    """Whether a block's computation is in its ``hybrid_forward``."""
+    return isinstance(block, mx.gluon.HybridBlock) and type(block).forward is mx.gluon.HybridBlock.forward
+
+
+def _input(name: str, given: Array | None, dtype: str | None, context: Any) -> Any:
+    if given is None:
+        return None
+    array = np.asarray(given)
     wanted = dtype if dtype and np.issubdtype(array.dtype, np.floating) else array.dtype.name
     if wanted not in DTYPES:
         raise InputError(f"input {name!r} is {array.dtype}: MXNet has arrays of {', '.join(DTYPES)}")
@@ -169,8 +184,9 @@ def _outputs(returned: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
     if isinstance(returned, Mapping):
         yield from returned.items()
     elif isinstance(returned, list | tuple):
+        fields = getattr(returned, "_fields", None)  # a named tuple's
         for index, item in enumerate(returned):
-            yield from _outputs(item, f"{name}_{index}")
+            yield from _outputs(item, fields[index] if fields else f"{name}_{index}")
     else:
         yield name, returned
 

@@ -23,6 +23,7 @@ with warnings.catch_warnings():
     from mxnet.gluon import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
 
     class HybridBlock:
         """What our networks use of ``mxnet.gluon.HybridBlock``."""
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
         def add(self, *blocks: Any) -> None:
             """Append blocks, which are named by their numbers."""
+
+        def __iter__(self) -> Iterator[Any]:
+            """The blocks in order."""
 
 else:
     HybridBlock, HybridSequential = nn.HybridBlock, nn.HybridSequential

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo_core import BlockFactory
 
@@ -150,6 +150,101 @@ class EfficientNetLite0(NeutralFactory):
         from zoo_pytorch.networks import efficientnet
 
         return efficientnet.EfficientNetLite0(self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSD(NeutralFactory):
+    """A multi-box single-shot detector; the translator ``object_detection`` turns what it gives into objects.
+
+    The backbone's output is the first scale, and each further one halves the one before. Every cell of a scale has an anchor of
+    each size with the first ratio, then one of the first size with each further ratio. The default sizes are those of the
+    paper (https://arxiv.org/abs/1512.02325, equation 4) from 0.2 to 0.9, with the geometric mean of neighbours after each.
+
+    Attributes:
+        classes: How many classes of objects there are, without the background.
+        backbone: Channels of the backbone's stages, each of which halves height and width.
+        scales: Channels of the further scales, possibly none.
+        sizes: For each scale, sides of square anchors in fractions of the picture's height.
+        ratios: Width over height of the anchors.
+    """
+
+    classes: int = 20
+    backbone: tuple[int, ...] = (32, 64, 128)
+    scales: tuple[int, ...] = (128, 128, 128)
+    sizes: tuple[tuple[float, ...], ...] = ((0.2, 0.29), (0.43, 0.54), (0.67, 0.77), (0.9, 1.0))
+    ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
+
+    def __post_init__(self) -> None:
+        _require_positive("classes", self.classes)
+        for field, widths in (("backbone", self.backbone), ("scales", self.scales)):
+            if any(width < 1 for width in widths):
+                raise ValueError(f"{field} must have channels of at least 1, not {widths}")
+        if not self.backbone:
+            raise ValueError("backbone must have at least one stage")
+        if len(self.sizes) != 1 + len(self.scales):
+            raise ValueError(
+                f"sizes must have an entry for the backbone and for each of {len(self.scales)} scales, not {len(self.sizes)}"
+            )
+        for field, values in (*(("sizes", scale) for scale in self.sizes), ("ratios", self.ratios)):
+            if not values or not all(0.0 < value < float("inf") for value in values):
+                raise ValueError(f"{field} must have one or more numbers above 0, not {values}")
+
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.ssd.SSD`."""
+        from zoo_pytorch.networks import ssd
+
+        return ssd.SSD(self.classes, self.backbone, self.scales, self.sizes, self.ratios)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerEncoder(NeutralFactory):
+    """BERT's encoder, with the parameter names of its published checkpoints; the defaults are BERT-base, uncased.
+
+    Attributes:
+        vocabulary: How many tokens there are.
+        positions: The longest sequence.
+        types: How many token types (segments) there are.
+        hidden: Width of a token's state, a multiple of ``heads``.
+        layers: How many layers, possibly none.
+        heads: Attention heads of a layer.
+        intermediate: Width between the two dense layers of a layer.
+        activation: Between them: ``gelu``, which is the exact form with the error function, or ``relu``.
+        epsilon: Added to the variance in layer normalisation.
+        pooler: Whether the first token's state, through a dense layer and tanh, is a second output.
+        dropout: The share of values that training drops.
+    """
+
+    vocabulary: int = 30522
+    positions: int = 512
+    types: int = 2
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    activation: Literal["gelu", "relu"] = "gelu"
+    epsilon: float = 1e-12
+    pooler: bool = True
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in ("vocabulary", "positions", "types", "hidden", "heads", "intermediate"):
+            _require_positive(field, getattr(self, field))
+        if self.layers < 0:
+            raise ValueError(f"layers must be at least 0, not {self.layers}")
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden must be a multiple of heads, not {self.hidden} with {self.heads} heads")
+        if self.activation not in ("gelu", "relu"):
+            raise ValueError(f"activation must be gelu or relu, not {self.activation!r}")
+        if not 0.0 < self.epsilon < 1.0:
+            raise ValueError(f"epsilon must be above 0 and below 1, not {self.epsilon}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+
+    def network(self) -> nn.Module:
+        """Build `zoo_pytorch.networks.transformer.TransformerEncoder`."""
+        from zoo_pytorch.networks import transformer
+
+        return transformer.TransformerEncoder(self)
 
 
 def _require_positive(field: str, value: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -144,11 +144,35 @@ def test_inputs_are_given_in_their_order(engine: Any) -> None:
 
 def test_an_input_that_is_left_out_is_named(engine: Any) -> None:
     class Masks(nn.Block):
-        def forward(self, x: Any, mask: Any = None, scale: Any = None) -> Any:
+        def forward(self, x: Any, mask: Any, scale: Any = None) -> Any:
             return x * scale
 
     with pytest.raises(InputError, match="Masks needs the input mask before scale"):
         engine.forward(Masks(), {"x": X, "scale": X})
+
+
+def test_an_input_that_may_be_none_can_be_left_out_before_others(engine: Any) -> None:
+    class Scales(nn.Block):
+        def forward(self, x: Any, mask: Any = None, scale: Any = None) -> Any:
+            assert mask is None
+            return x * scale
+
+    np.testing.assert_array_equal(engine.forward(Scales(), {"x": X, "scale": X})["output"], X * X)
+
+
+def test_the_fields_of_a_named_tuple_name_the_outputs(engine: Any) -> None:
+    class Halves(NamedTuple):
+        left: Any
+        right: Any
+
+    class Splits(nn.Block):
+        def forward(self, x: Any) -> Any:
+            return Halves(x[:, :1], x[:, 1:])
+
+    outputs = engine.forward(Splits(), {"x": X})
+
+    np.testing.assert_array_equal(outputs["left"], X[:, :1])
+    np.testing.assert_array_equal(outputs["right"], X[:, 1:])
 
 
 def test_parameters_of_a_hybrid_block_are_no_inputs(engine: Any) -> None:
