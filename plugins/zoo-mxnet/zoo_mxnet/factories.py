@@ -203,7 +203,7 @@ class TransformerEncoder(NeutralFactory):
         positions: The longest sequence.
         types: How many token types (segments) there are.
         hidden: Width of a token's state, a multiple of ``heads``.
-        layers: How many layers, possibly none.
+        layers: How many layers.
         heads: Attention heads of a layer.
         intermediate: Width between the two dense layers of a layer.
         activation: Between them: ``gelu``, which is the exact form with the error function, or ``relu``.
@@ -225,10 +225,8 @@ class TransformerEncoder(NeutralFactory):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for field in ("vocabulary", "positions", "types", "hidden", "heads", "intermediate"):
+        for field in ("vocabulary", "positions", "types", "hidden", "layers", "heads", "intermediate"):
             _require_positive(field, getattr(self, field))
-        if self.layers < 0:
-            raise ValueError(f"layers must be at least 0, not {self.layers}")
         if self.hidden % self.heads:
             raise ValueError(f"hidden must be a multiple of heads, not {self.hidden} with {self.heads} heads")
         if self.activation not in ("gelu", "relu"):

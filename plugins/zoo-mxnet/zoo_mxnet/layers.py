@@ -35,6 +35,45 @@ class BatchNorm(HybridBlock):
         return F.BatchNorm(x, weight, bias, running_mean, running_var, **self._settings)
 
 
+class LayerNorm(HybridBlock):
+    """Layer normalisation over the last axis whose parameters have PyTorch's names; Gluon's are ``gamma`` and ``beta``.
+
+    Args:
+        width: The size of the last axis.
+        epsilon: Added to the variance; BERT's is 1e-12, Gluon's and PyTorch's default 1e-5.
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), https://arxiv.org/abs/1607.06450.
+    """
+
+    def __init__(self, width: int, *, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self._epsilon = epsilon
+        self.weight = self.params.get("weight", shape=(width,), init="ones")
+        self.bias = self.params.get("bias", shape=(width,), init="zeros")
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: N803 - Gluon's name
+        """Normalise ``[..., width]``."""
+        return F.LayerNorm(x, weight, bias, axis=-1, eps=self._epsilon)
+
+
+class Embedding(HybridBlock):
+    """A vector for each id; an id that is none raises, where Gluon's own layer takes the nearest vector without a word.
+
+    Args:
+        count: How many ids there are.
+        width: Values of a vector.
+        spread: The standard deviation of fresh weights.
+    """
+
+    def __init__(self, count: int, width: int, *, spread: float = 0.02) -> None:
+        super().__init__()
+        self.weight = self.params.get("weight", shape=(count, width), init=mx.init.Normal(spread))
+
+    def hybrid_forward(self, F: Any, ids: Any, weight: Any) -> Any:  # noqa: N803 - Gluon's name
+        """Map ``int64[...]`` to ``[..., width]``."""
+        return F.take(weight, ids, mode="raise")
+
+
 class SameConvolution(HybridBlock):
     """A convolution without bias, padded as TensorFlow's ``same``: the output is the input's size over the stride, rounded up.
 

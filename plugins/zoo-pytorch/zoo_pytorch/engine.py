@@ -193,8 +193,8 @@ def _named(outputs: Any) -> dict[str, Any]:
     if isinstance(outputs, Mapping):
         return {str(name): value for name, value in outputs.items()}
     if isinstance(outputs, list | tuple):
-        names = getattr(outputs, "_fields", None) or [f"output_{number}" for number in range(len(outputs))]
-        return dict(zip(names, outputs, strict=True)) if len(outputs) != 1 else {"output": outputs[0]}
+        numbered = [f"output_{number}" for number in range(len(outputs))] if len(outputs) != 1 else ["output"]
+        return dict(zip(getattr(outputs, "_fields", numbered), outputs, strict=True))
     return {"output": outputs}
 
 
