@@ -1,4 +1,4 @@
-"""NumPy arrays as MXNet arrays."""
+"""NumPy arrays as MXNet arrays, and as the values of parameters."""
 
 from __future__ import annotations
 
@@ -32,3 +32,43 @@ def _copied(array: npt.NDArray[np.generic]) -> Any:
     copy = mx.nd.empty(array.shape, dtype=array.dtype)
     copy[:] = array
     return copy
+
+
+class _Shared:
+    """Stands for an array while Gluon makes the copy that a parameter holds: on the same device the "copy" is the array itself.
+
+    So a parameter lies in the mapped file, copy-on-write, and loading costs neither time nor memory for its values.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype, self.stype = array.shape, array.dtype, array.stype
+        self.copyto = array.as_in_context
+
+
+def fill(parameter: Any, value: Any, context: Any) -> None:
+    """Give a parameter its value, which it holds without a copy where it has none yet and lies on the same device."""
+    if is_initialized(parameter):
+        if parameter.list_ctx() != [context]:
+            parameter.reset_ctx(context)
+    else:
+        value = _Shared(value)
+    named = mx.gluon.ParameterDict()
+    named.update({parameter.name: parameter})
+    # A list of pairs: in a dictionary, names that begin with "arg:" would lose that.
+    named.load_dict([(parameter.name, value)], context, cast_dtype=True, dtype_source="saved")
+
+
+def is_initialized(parameter: Any) -> bool:
+    """Whether a parameter has a value, or will have one as soon as its shape is known."""
+    try:
+        parameter.list_ctx()
+    except RuntimeError:
+        return False
+    return True
+
+
+def agree(stored: tuple[int, ...], held: tuple[int, ...] | None) -> bool:
+    """Whether shapes agree; a dimension of 0 or -1 is one that Gluon has not inferred yet."""
+    if held is None:
+        return True
+    return len(stored) == len(held) and all(theirs in (0, -1, ours) for ours, theirs in zip(stored, held, strict=True))

@@ -12,8 +12,9 @@ import numpy as np
 import safetensors.numpy
 
 from zoo_core import InputError, LoadReport, ParameterError
-from zoo_mxnet.arrays import DTYPES, FLOATS, shared
+from zoo_mxnet.arrays import DTYPES, FLOATS, agree, fill, is_initialized, shared
 from zoo_mxnet.framework import mx
+from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 GOLDEN = "zoo.golden."
 #: The header's entry that says which names share one stored tensor.
 ALIASES = "zoo.aliases"
-#: How many names an error lists.
-SHOWN = 8
 #: PyTorch counts the batches that a batch norm has seen. Gluon does not, and only a momentum of None would read the count.
 _COUNTER = "num_batches_tracked"
 #: What a parameter can be filled from; bfloat16 is widened.
@@ -74,7 +73,7 @@ def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, co
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
         value = shared(file[tensor.name], _dtype(tensor.dtype, dtype, normalised=_layer(name) in normalised))
         # Two parameters over the same bytes would change together in training.
-        _fill(parameters[name], value.copy() if tensor.offset < end else value, context)
+        fill(parameters[name], value.copy() if tensor.offset < end else value, context)
         end = max(end, tensor.offset + tensor.nbytes)
     _initialize((parameters[name] for name in (*fit.missing, *fit.shapes)), context)
     # Copies run in threads of MXNet; whoever called may overwrite what they read as soon as this returns.
@@ -110,7 +109,7 @@ class _Fit:
             "unexpected in the file": report.unexpected,
             "different shapes": report.mismatched,
         }
-        found = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names)
+        found = "; ".join(f"{kind}: {listed(names)}" for kind, names in kinds.items() if names)
         return ParameterError(
             f"{what}; {found}. strict=False (--not-strict) loads what fits",
             missing=self.missing,
@@ -133,7 +132,7 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
             continue
         found = present[0]
         _refuse_conflict(file, present)
-        if _agree(file.tensors[stored[found]].shape, parameter.shape):
+        if agree(file.tensors[stored[found]].shape, parameter.shape):
             sources[found] = stored[found]
         else:
             shapes[found] = f"{list(parameter.shape)} in the block, {list(file.tensors[stored[found]].shape)} in the file"
@@ -168,24 +167,17 @@ def _same_bits(file: ParameterFile, *names: str) -> bool:
     return np.array_equal(ours, theirs)
 
 
-def _agree(stored: tuple[int, ...], held: tuple[int, ...] | None) -> bool:
-    """Whether shapes agree; a dimension of 0 or -1 is one that Gluon has not inferred yet."""
-    if held is None:
-        return True
-    return len(stored) == len(held) and all(theirs in (0, -1, ours) for ours, theirs in zip(stored, held, strict=True))
-
-
 def _refuse_what_mxnet_cannot_hold(names: Iterable[str], file: ParameterFile) -> None:
     for name in names:
         tensor = file.tensors[name]
         if tensor.dtype not in _HELD:
             raise ParameterError(
-                f"{file.name}: {_printable(name)} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,)
+                f"{file.name}: {printable(name)} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,)
             )
         if not tensor.shape or 0 in tensor.shape:
             # Gluon reads both as "shape not known yet".
             raise ParameterError(
-                f"{file.name}: {_printable(name)} has the shape {tensor.shape}; MXNet's parameters have one or more axes, "
+                f"{file.name}: {printable(name)} has the shape {tensor.shape}; MXNet's parameters have one or more axes, "
                 "none of size 0",
                 mismatched=(name,),
             )
@@ -209,41 +201,10 @@ def _dtype(stored: str, asked: str | None, *, normalised: bool) -> str:
     return "float32" if normalised and wanted == "float16" else wanted
 
 
-class _Shared:
-    """Stands for an array while Gluon makes the copy that a parameter holds: on the same device the "copy" is the array itself.
-
-    So a parameter lies in the mapped file, copy-on-write, and loading costs neither time nor memory for its values.
-    """
-
-    def __init__(self, array: Any) -> None:
-        self.shape, self.dtype, self.stype = array.shape, array.dtype, array.stype
-        self.copyto = array.as_in_context
-
-
-def _fill(parameter: Any, value: Any, context: Any) -> None:
-    if _is_initialized(parameter):
-        if parameter.list_ctx() != [context]:
-            parameter.reset_ctx(context)
-    else:
-        value = _Shared(value)
-    named = mx.gluon.ParameterDict()
-    named.update({parameter.name: parameter})
-    # A list of pairs: in a dictionary, names that begin with "arg:" would lose that.
-    named.load_dict([(parameter.name, value)], context, cast_dtype=True, dtype_source="saved")
-
-
 def _initialize(parameters: Iterable[Any], context: Any) -> None:
     for parameter in parameters:
-        if not _is_initialized(parameter):
+        if not is_initialized(parameter):
             parameter.initialize(ctx=context)
-
-
-def _is_initialized(parameter: Any) -> bool:
-    try:
-        parameter.list_ctx()
-    except RuntimeError:
-        return False
-    return True
 
 
 def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Mapping[str, Array]) -> None:
@@ -289,7 +250,7 @@ def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
     nameless = [name for name, parameter in held.items() if parameter not in set(parameters.values())]
     if nameless:
         raise ParameterError(
-            f"no attribute leads to {_listed(nameless)}: assign each, as in self.scale = self.params.get('scale')",
+            f"no attribute leads to {listed(nameless)}: assign each, as in self.scale = self.params.get('scale')",
             missing=nameless,
         )
 
@@ -306,13 +267,3 @@ def _value(name: str, parameter: Any) -> Array:
     except RuntimeError as error:
         raise ParameterError(f"{name} has no value yet: load parameters, or initialize the block", missing=(name,)) from error
     return value
-
-
-def _listed(names: Iterable[str]) -> str:
-    texts = [_printable(name) for name in names]
-    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
-
-
-def _printable(text: str) -> str:
-    """Names of a foreign file could move a terminal's cursor or forge a line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
