@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from zoo_core.errors import UntrustedCodeError as UntrustedCodeError
     from zoo_core.errors import ZooError as ZooError
     from zoo_core.errors import ZooWarning as ZooWarning
+    from zoo_core.golden import Check as Check
+    from zoo_core.golden import OutputCheck as OutputCheck
     from zoo_core.hookspecs import hookimpl as hookimpl
     from zoo_core.hookspecs import hookspec as hookspec
     from zoo_core.loader import ModelLoader as ModelLoader
@@ -79,6 +81,9 @@ if TYPE_CHECKING:
     from zoo_core.selection import Refusal as Refusal
     from zoo_core.translator import Translator as Translator
     from zoo_core.translator import TranslatorContext as TranslatorContext
+    from zoo_core.wording import did_you_mean as did_you_mean
+    from zoo_core.wording import listing as listing
+    from zoo_core.wording import printable as printable
     from zoo_core.zoo import ModelZoo as ModelZoo
 
 #: Module -> the public names it defines; a name is imported when it is first used, so that listing models imports little.
@@ -94,6 +99,7 @@ _HOMES = {
         "IntegrityError", "MetadataError", "ModelNotFoundError", "OfflineError", "PackageNotInstalledError", "ParameterError",
         "PluginError", "RepositoryError", "UnsafeArchiveError", "UntrustedCodeError", "ZooError", "ZooWarning",
     ),
+    "golden": ("Check", "OutputCheck"),
     "hookspecs": ("hookimpl", "hookspec"),
     "description": ("ModelInfo",),
     "loader": ("ModelLoader",),
@@ -109,6 +115,7 @@ _HOMES = {
     "repository.base": ("Repository",),
     "selection": ("Explanation", "Refusal"),
     "translator": ("Translator", "TranslatorContext"),
+    "wording": ("did_you_mean", "listing", "printable"),
     "zoo": ("ModelZoo",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, InstalledEntryPoints
+from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import AmbiguousPluginError, InputError, PackageNotInstalledError, PluginError
 from zoo_core.registered import build, checked_class, entry_point_of, fields_of
 from zoo_core.requirements import check_requirement, install_line, missing_requirements
@@ -79,8 +79,7 @@ class BlockFactory(ABC):
         document: dict[str, Any] = {"factory": name}
         if prefix:
             document["engine"] = next((e.name for e in installed.group(ENGINES) if e.name.lower() == prefix), prefix)
-        release = ".".join(entry.version.split(".")[:2])
-        return {**document, "fields": fields_of(self), "requires": [f"{entry.distribution}>={release}"]}
+        return {**document, "fields": fields_of(self), "requires": [requirement_of(entry)]}
 
     @classmethod
     def from_json(cls, text: str, *, engine: str | None = None) -> BlockFactory:
@@ -95,6 +94,11 @@ class BlockFactory(ABC):
             InputError: A field is unknown or has a wrong type.
         """
         return factory_from_dict(_decoded(text), InstalledEntryPoints.scan(), engine=engine)
+
+
+def requirement_of(entry: EntryPoint) -> str:
+    """What must be installed for a registered name to be found again: its distribution, from the present release on."""
+    return f"{entry.distribution}>={'.'.join(entry.version.split('.')[:2])}"
 
 
 def factory_from_dict(

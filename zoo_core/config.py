@@ -20,7 +20,7 @@ DAY_S = 86_400.0
 _LOCAL = ("engines", "offline", "repository", "mirror")
 _LOCAL_REPOSITORY = ("url", "name")
 #: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
-_UNUSED = ("cache_layers", "trust_code", "max_file_size", "max_unpacked_size", "max_members", "mirror")
+_UNUSED = ("cache_layers", "max_file_size", "max_unpacked_size", "max_members", "mirror")
 _UNUSED_REPOSITORY = ("username_env", "token_env")
 
 Shape = TypeVar("Shape")
@@ -76,11 +76,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         engines: The order in which engines are tried.
         offline: Whether the files forbid the network; the environment is asked at each use.
         index_max_age: Seconds after which a known index is asked again.
+        trust_code: The carried code that the user trusts: ``sha256:<hex>``, a repository's address, ``dist:<distribution>``.
     """
 
     engines: tuple[str, ...] = ()
     offline: bool = False
     index_max_age: float = DAY_S
+    trust_code: tuple[str, ...] = ()
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -198,6 +200,7 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         engines=read.engines or config.engines,
         offline=offline,
         index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,
+        trust_code=(*config.trust_code, *read.trust_code),
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
     )

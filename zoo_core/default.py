@@ -34,9 +34,16 @@ def explain(what: What = None, /, *, model_urls: Sequence[Place] = (), **fields:
     return ModelZoo().explain(what, model_urls=model_urls, **fields)
 
 
-def info(what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> ModelInfo:
-    """What an artifact is, costs and would run; see `ModelZoo.info`."""
-    return ModelZoo().info(what, model_urls=model_urls, **fields)
+def info(
+    what: What = None,
+    /,
+    *,
+    model_path: str | os.PathLike[str] | bytes | BinaryIO | None = None,
+    model_urls: Sequence[Place] = (),
+    **fields: Any,
+) -> ModelInfo:
+    """What a model or a file is, costs and would run; see `ModelZoo.info`."""
+    return ModelZoo().info(what, model_path=model_path, model_urls=model_urls, **fields)
 
 
 def download(

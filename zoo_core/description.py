@@ -1,8 +1,9 @@
-"""ModelInfo: what an artifact is, what a load of it costs, and what it would run."""
+"""ModelInfo: what a model or a file is, what a load of it costs, and what it would run; no engine is imported to tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,36 @@ from typing import Any
 from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
+from zoo_core.golden import GOLDEN_PREFIX
+from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
 from zoo_core.loader import PROGRAM_SUFFIXES
-from zoo_core.parameters import kind_of, read_parameters
+from zoo_core.material import Material, material_of
+from zoo_core.parameters import ParameterFile, StoredProgram
+from zoo_core.parameters.program import ATEN, is_program_name
 from zoo_core.record import ModelRecord
+from zoo_core.requirements import missing_requirements
+from zoo_core.trust import is_code_trusted, may_run_programs
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What there is to know of an artifact without loading it.
+    """What there is to know of a model without loading it.
 
     Attributes:
-        record: The artifact.
+        record: The artifact; None for a file.
+        name: What messages call it.
+        format: Of the parameter file: ``safetensors``, ``torchscript``, ...; "" while it is not on this machine.
         header: The parameter file's own header, where the file is on this machine.
-        parameters: Name -> dtype and shape, likewise.
+        parameters: Name -> dtype, shape and bytes, likewise; programs and golden tensors are left out.
         files: Its files, as the document describes them.
         cost: ``download_bytes``, ``disk_bytes``, ``memory_bytes`` (None where unknown) and the packages ``missing``.
         runs: What a load would execute, an entry each: ``kind`` (data, program, code, unknown), ``what``, ``name``,
             ``distribution``, ``version``, ``sha256``, ``allowed``, ``allow_with``.
     """
 
-    record: ModelRecord
+    record: ModelRecord | None = None
+    name: str = ""
+    format: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: tuple[ArtifactFile, ...] = ()
@@ -39,7 +50,9 @@ class ModelInfo:
     def to_dict(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         return {
-            "record": self.record.to_dict(),
+            "record": self.record.to_dict() if self.record is not None else None,
+            "name": self.name,
+            "format": self.format,
             "header": dict(self.header),
             "parameters": {name: dict(value) for name, value in self.parameters.items()},
             "files": [file.to_dict() for file in self.files],
@@ -48,68 +61,138 @@ class ModelInfo:
         }
 
 
-def describe(record: ModelRecord, local: Mapping[str, Path], engine: str | None, installed: InstalledEntryPoints) -> ModelInfo:
+def describe(
+    record: ModelRecord, local: Mapping[str, Path], engine: str | None, installed: InstalledEntryPoints, how: How
+) -> ModelInfo:
     """Collect what there is to know of an artifact.
 
     Args:
         local: The files that are on this machine, by key.
         engine: The engine that a load would use, if one is installed.
+        how: What the user trusts.
     """
-    file = record.artifact.file(*PARAMETER_KEYS)
-    path = local.get(file.key) if file else None
-    header, parameters = _opened(path) if path else ({}, {})
+    material = _opened(record, local, how)
+    file = material.parameters
+    parameters = _parameters(file)
     return ModelInfo(
         record=record,
-        header=header,
+        name=record.reference,
+        format=file.format if file is not None else "",
+        header=material.header,
         parameters=parameters,
         files=record.files,
         cost=_cost(record, local, parameters),
-        runs=tuple(_runs(record, file, path, engine, installed)),
+        runs=tuple(_runs(material, engine, installed, how)),
     )
 
 
-def _opened(path: Path) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+def describe_file(material: Material, engine: str | None, installed: InstalledEntryPoints, how: How) -> ModelInfo:
+    """Collect what there is to know of a file, a folder or an archive that the caller names."""
+    parameters = _parameters(material.parameters)
+    size = len(next(iter(material.parameters.tensors.values())).source.data) if parameters and material.parameters else None
+    requires = [*_header(material, "zoo.requires", list), *_header(material, "zoo.factory", dict).get("requires", ())]
+    return ModelInfo(
+        name=material.name,
+        format=material.parameters.format if material.parameters is not None else "",
+        header=material.header,
+        parameters=parameters,
+        cost={
+            "download_bytes": 0,
+            "disk_bytes": size,
+            "memory_bytes": _memory(parameters) or size,
+            "missing": list(missing_requirements(text for text in requires if isinstance(text, str))),
+        },
+        runs=tuple(_runs(material, engine, installed, how)),
+    )
+
+
+def _opened(record: ModelRecord, local: Mapping[str, Path], how: How) -> Material:
+    """The material of an artifact, as far as its files are here and can be read."""
+    bare = Material(
+        name=record.name or record.artifact_id,
+        record=record,
+        arguments=record.arguments,
+        carrier=record.source.distribution or None,
+    )
     try:
-        file = read_parameters(path)
+        return material_of(record, local, how) if local else bare
+    # A malformed file, or one of a format that nothing here reads, has no tree of parameters to show.
     except ZooError:
-        # A program, or a format that only its engine reads, has no tree of parameters to show.
-        return {}, {}
-    tensors = {
-        name: {"dtype": item.dtype, "shape": list(item.shape), "bytes": item.nbytes} for name, item in file.tensors.items()
+        return bare
+
+
+def _parameters(file: ParameterFile | None) -> dict[str, dict[str, Any]]:
+    tensors = file.tensors if file is not None else {}
+    return {
+        name: {"dtype": item.dtype, "shape": list(item.shape), "bytes": item.nbytes}
+        for name, item in tensors.items()
+        if not name.startswith(GOLDEN_PREFIX) and not is_program_name(name)
     }
-    return dict(file.header), tensors
 
 
 def _cost(record: ModelRecord, local: Mapping[str, Path], parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = [file.size for file in record.files if file.key not in local]
-    memory = sum(int(value["bytes"]) for value in parameters.values())
     parameter_file = record.artifact.file(*PARAMETER_KEYS)
     return {
         "download_bytes": None if None in wanted else sum(size or 0 for size in wanted),
         "disk_bytes": record.size,
-        "memory_bytes": memory or (parameter_file.size if parameter_file else None),
+        "memory_bytes": _memory(parameters) or (parameter_file.size if parameter_file else None),
         "missing": list(record.missing),
     }
 
 
-def _runs(
-    record: ModelRecord, file: ArtifactFile | None, path: Path | None, engine: str | None, installed: InstalledEntryPoints
-) -> list[dict[str, Any]]:
+def _memory(parameters: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(int(value["bytes"]) for value in parameters.values())
+
+
+def _runs(material: Material, engine: str | None, installed: InstalledEntryPoints, how: How) -> list[dict[str, Any]]:
     runs = []
-    for what, group, key in (("factory", BLOCK_FACTORIES, "blockFactory"), ("translator", TRANSLATORS, "translatorFactory")):
-        name = record.arguments.get(key)
+    for what, group, name in _named(material):
+        entry = _entry(group, name, engine, material.carrier, installed)
+        runs.append(_installed_code(what, name, entry))
+    runs += _parameter_runs(material, how)
+    programs = material.parameters.programs.values() if material.parameters is not None else ()
+    runs += [_program(program, material, how) for program in programs]
+    return [*runs, *_carried(material, how)]
+
+
+def _carried(material: Material, how: How) -> Iterable[dict[str, Any]]:
+    promised = material.record.artifact.file(CODE_KEY) if material.record is not None else None
+    if material.code is not None:
+        place, sha256 = material.code.place, material.code.sha256
+    elif promised is not None:
+        place, sha256 = promised.name, promised.sha256 or ""
+    else:
+        return
+    trusted = is_code_trusted(sha256, material.source, how.trust_code)
+    allow_with = None if trusted else f"--trust-code sha256:{sha256}"
+    yield _run("code", "carried code", place, sha256=sha256 or None, allowed=trusted, allow_with=allow_with)
+
+
+def _named(material: Material) -> Iterable[tuple[str, str, str]]:
+    """The factory and the translator that arguments or the file name: what, entry-point group, name."""
+    for what, group, keys, header in (
+        ("factory", BLOCK_FACTORIES, FACTORY_ARGUMENTS, ("zoo.factory", "factory")),
+        ("translator", TRANSLATORS, TRANSLATOR_ARGUMENTS, ("zoo.translator", "name")),
+    ):
+        name = next((material.arguments[key] for key in keys if key in material.arguments), None)
+        name = _header(material, header[0], dict).get(header[1]) if name is None else name
         if isinstance(name, str):
-            entry = _entry(group, name, engine, record.source.distribution, installed)
-            runs.append(_installed_code(what, name, entry))
-    if file is not None:
-        runs.append(_parameters(file, path))
-    code = record.artifact.file(CODE_KEY)
-    if code is not None:
-        runs.append(_run("code", "carried code", code.name, sha256=code.sha256, allow_with="--trust-code"))
-    return runs
+            yield what, group, name
 
 
-def _entry(group: str, name: str, engine: str | None, carrier: str, installed: InstalledEntryPoints) -> EntryPoint | None:
+def _header(material: Material, key: str, type_: type) -> Any:
+    """An entry of the header; empty where it is missing or malformed, which a load would say."""
+    try:
+        value = json.loads(material.header.get(key, "null"))
+    except (ValueError, RecursionError):
+        return type_()
+    return value if isinstance(value, type_) else type_()
+
+
+def _entry(
+    group: str, name: str, engine: str | None, carrier: str | None, installed: InstalledEntryPoints
+) -> EntryPoint | None:
     plain = name.rpartition(":")[2]
     if group == BLOCK_FACTORIES and engine and not plain.startswith(f"{engine.lower()}."):
         name = name[: len(name) - len(plain)] + f"{engine.lower()}.{plain}"
@@ -126,10 +209,31 @@ def _installed_code(what: str, name: str, entry: EntryPoint | None) -> dict[str,
     return _run("code", what, entry.name, distribution=entry.distribution, version=entry.version, allowed=True)
 
 
-def _parameters(file: ArtifactFile, path: Path | None) -> dict[str, Any]:
-    kind = kind_of(path).trust if path is not None else "program" if file.name.endswith(PROGRAM_SUFFIXES) else "unknown"
-    allow_with = "--trust-programs" if kind == "program" else None
-    return _run(kind, "parameters", file.name, sha256=file.sha256, allowed=kind == "data", allow_with=allow_with)
+def _parameter_runs(material: Material, how: How) -> list[dict[str, Any]]:
+    """The parameter file itself: its bytes tell of what kind it is, or else a name that only programs have."""
+    file, record = material.parameters, material.record
+    item = record.artifact.file(*PARAMETER_KEYS) if record is not None else None
+    if file is None and item is None:
+        return []
+    name, sha256 = (item.name, item.sha256) if item is not None else (material.name, None)
+    if file is not None and file.is_data:
+        return [_run("data", "parameters", name, sha256=sha256, allowed=True)]
+    if file is None and not name.endswith(PROGRAM_SUFFIXES):
+        return [_run("unknown", "parameters", name, sha256=sha256)]
+    return [_program_run("parameters", name, sha256, material, how)]
+
+
+def _program(program: StoredProgram, material: Material, how: How) -> dict[str, Any]:
+    if program.kind == ATEN:
+        return _run("data", program.kind, program.name, sha256=program.sha256, allowed=True)
+    sha256 = program.sha256 if program.kind != "unknown" else None
+    return _program_run(program.kind, program.name, sha256, material, how)
+
+
+def _program_run(what: str, name: str, sha256: str | None, material: Material, how: How) -> dict[str, Any]:
+    allowed = may_run_programs(material.source, trusted=how.trust_programs)
+    allow_with = None if allowed else "--trust-programs"
+    return _run("program", what, name, sha256=sha256, allowed=allowed, allow_with=allow_with)
 
 
 def _run(

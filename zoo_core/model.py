@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from warnings import warn
 
+from zoo_core.__about__ import __version__
 from zoo_core.atomic import atomic_path
-from zoo_core.block import BlockFactory
+from zoo_core.block import BlockFactory, requirement_of
 from zoo_core.device import Device
 from zoo_core.engines import Engines
-from zoo_core.entry_points import InstalledEntryPoints, guarded
+from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import InputError, ParameterError, PluginError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
-from zoo_core.registered import build_from_arguments
+from zoo_core.golden import GOLDEN_ENTRY, Check, Golden, compare, golden_tensors
+from zoo_core.registered import build_from_arguments, entry_point_of
 from zoo_core.translator import Translator, TranslatorContext, translator_class
 from zoo_core.wording import did_you_mean, listing
 
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from zoo_core.engine import Engine
+    from zoo_core.parameters import ParameterFile
     from zoo_core.record import ModelRecord
 
     Array = npt.NDArray[np.generic]
 
 FORMAT = "1"
-#: Tensors under this prefix are an author's proof; loading leaves them aside.
-GOLDEN_PREFIX = "zoo.golden."
+#: The header's entry that says which versions of which distributions wrote the file, for whoever lacks one of them.
+WRITTEN_WITH = "zoo.written_with"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ class Model:
         arguments: All arguments of the artifact and of the call.
         inputs: What the block takes, if a signature says so.
         outputs: What it gives.
+        golden_file: The file that may hold golden inputs and outputs, or None.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Model:
         self.files: Mapping[str, Path] = FrozenDict()
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
+        self.golden_file: ParameterFile | None = None
         self._engine = _engine(block, engine)
         self.translator = _translator(translator, self.arguments, self.factory)
 
@@ -153,9 +158,8 @@ class Model:
         if golden is not None:
             inputs = _named(golden, self.inputs)
             outputs = self._run(inputs)
-            extra = {f"{GOLDEN_PREFIX}input.{name}": array for name, array in inputs.items()}
-            extra |= {f"{GOLDEN_PREFIX}output.{name}": array for name, array in outputs.items()}
-            header["zoo.golden"] = json.dumps({"rtol": rtol, "atol": atol})
+            extra = golden_tensors(inputs, outputs)
+            header[GOLDEN_ENTRY] = json.dumps({"rtol": rtol, "atol": atol})
             header["zoo.signature"] = json.dumps(_signature(inputs, outputs))
         if not isinstance(target, str | os.PathLike):
             self._engine.save_parameters(self.block, target, header, extra)
@@ -166,9 +170,23 @@ class Model:
         with atomic_path(path) as partial:
             self._engine.save_parameters(self.block, partial, header, extra)
 
+    def check(self) -> Check:
+        """Run the model on its golden inputs and compare with the outputs that its author saw.
+
+        Returns:
+            How far each output is off; no outputs where the model carries none.
+
+        Raises:
+            InputError: The model cannot run on its golden inputs.
+            ParameterError: The golden tensors are malformed.
+        """
+        golden = Golden.of(self.golden_file) if self.golden_file is not None else None
+        outputs = compare(golden, self._run(golden.input_arrays())) if golden is not None else ()
+        return Check(engine=self.engine, device=self.device, outputs=outputs)
+
     def close(self) -> None:
-        """Drop the references to the block; one that was taken out stays usable."""
-        self.block = None
+        """Drop the references to the block and to the parameter file; a block that was taken out stays usable."""
+        self.block = self.golden_file = None
 
     def __enter__(self) -> Model:
         return self
@@ -196,20 +214,37 @@ class Model:
     def _header(self) -> dict[str, str]:
         installed = InstalledEntryPoints.scan()
         header: dict[str, Any] = {"zoo.engines": [self.engine]}
+        writers = [installed.provider(self.engine)]
         if self.factory is not None:
-            document = self.factory.to_dict(installed)
-            if self.factory.engines:
-                # A neutral model is built by whichever engine loads it, and needs that engine's plugin only.
+            entry = entry_point_of(type(self.factory), BLOCK_FACTORIES, installed)
+            writers.append(entry)
+            header["zoo.factory"] = self.factory.to_dict(installed)
+            # A program runs in one engine; without one, a neutral model is built by whichever engine loads it.
+            if self.factory.engines and not self._engine.programs(self.block):
                 header["zoo.engines"] = list(self.factory.engines)
-                document = {"factory": document["factory"], "fields": document["fields"]}
-            header["zoo.factory"] = document
+                header["zoo.factory"] = _neutral(header["zoo.factory"], entry, installed)
         if self.translator is not None:
+            entry = entry_point_of(type(self.translator), TRANSLATORS, installed)
+            writers.append(entry)
             header["zoo.translator"] = self.translator.to_dict(installed)
+            header["zoo.requires"] = [requirement_of(entry)]
         if self.inputs:
             header["zoo.signature"] = {
                 "inputs": [spec.to_dict() for spec in self.inputs], "outputs": [spec.to_dict() for spec in self.outputs]
             }  # fmt: skip
+        header[WRITTEN_WITH] = {
+            "zoo-core": __version__,
+            **{writer.distribution: writer.version for writer in writers if writer is not None},
+        }
         return {"zoo.format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
+
+
+def _neutral(document: dict[str, Any], entry: EntryPoint, installed: InstalledEntryPoints) -> dict[str, Any]:
+    """A factory's serialized form without what only the engine that wrote it needs."""
+    own = {normalised(engine.distribution) for engine in installed.group(ENGINES)}
+    # The plugin of an engine is asked for by the engine's name; any other distribution brings the factory for all engines.
+    left_out = ("engine", "requires") if normalised(entry.distribution) in own else ("engine",)
+    return {key: value for key, value in document.items() if key not in left_out}
 
 
 class Predictor:
@@ -351,7 +386,7 @@ def _single(outputs: dict[str, Array]) -> Any:
 def _signature(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Any]:
     def specs(arrays: Mapping[str, Array]) -> list[dict[str, Any]]:
         return [
-            TensorSpec(name=name, dtype=str(array.dtype), shape=(None, *array.shape[1:])).to_dict()
+            TensorSpec(name=name, dtype=str(array.dtype), shape=(None, *array.shape[1:]) if array.ndim else ()).to_dict()
             for name, array in arrays.items()
         ]
 

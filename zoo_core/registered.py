@@ -38,16 +38,28 @@ def checked_class(entry: EntryPoint, base: type) -> Any:
     Raises:
         PluginError: It cannot be imported, is no such class, or is no dataclass.
     """
-    found = entry.load()
+    return check_contract(entry.load(), base, entry.described)
+
+
+def check_contract(found: Any, base: type, what: str) -> Any:
+    """An object, if it is a class that can be built from JSON and written as JSON.
+
+    Args:
+        base: What it must be a subclass of.
+        what: How messages name where it is from.
+
+    Raises:
+        PluginError: It is no such class, or is no dataclass.
+    """
     if not isinstance(found, type) or not issubclass(found, base):
-        raise PluginError(f"{entry.described} is {found!r}; expected a subclass of zoo_core.{base.__name__}")
+        raise PluginError(f"{what} is {found!r}; expected a subclass of zoo_core.{base.__name__}")
     abstract = getattr(found, "__abstractmethods__", None)
     if abstract:
-        raise PluginError(f"{entry.described}: {found.__name__} lacks {listing(abstract)}")
+        raise PluginError(f"{what}: {found.__name__} lacks {listing(abstract)}")
     params = getattr(found, "__dataclass_params__", None)
     if params is None or "__dataclass_params__" not in vars(found) or not params.frozen:
         raise PluginError(
-            f"{entry.described}: {found.__name__} is no frozen dataclass; put @dataclass(frozen=True, kw_only=True) above it"
+            f"{what}: {found.__name__} is no frozen dataclass; put @dataclass(frozen=True, kw_only=True) above it"
         )
     return found
 

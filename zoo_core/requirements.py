@@ -57,6 +57,16 @@ def check_requirement(text: str) -> str:
     return text
 
 
+def distribution_of(requirement: str) -> str:
+    """The name of the distribution that a PEP 508 requirement asks for.
+
+    >>> distribution_of("acme-nets[demo]>=1.2")
+    'acme-nets'
+    """
+    found = re.match(r"[\w.-]+", requirement, re.ASCII)
+    return found[0] if found else requirement
+
+
 def install_line(requires: Iterable[str]) -> str:
     """The command that installs requirements, quoted for a shell.
 

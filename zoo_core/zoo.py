@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     import click
 
     from zoo_core.description import ModelInfo
-    from zoo_core.loader import Material, ModelLoader
+    from zoo_core.how import How
+    from zoo_core.loader import ModelLoader
+    from zoo_core.material import Material
     from zoo_core.model import Model
     from zoo_core.repository.base import Repository
 
@@ -193,20 +195,44 @@ class ModelZoo:
         """
         return self._explained(self._question(what, model_urls, fields), for_load=True)
 
-    def info(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> ModelInfo:
-        """What an artifact is, what a load of it costs, and what it would run.
+    def info(
+        self,
+        what: What = None,
+        /,
+        *,
+        model_path: str | os.PathLike[str] | bytes | BinaryIO | None = None,
+        model_urls: Sequence[Place] = (),
+        **fields: Any,
+    ) -> ModelInfo:
+        """What a model is, what a load of it costs, and what it would run; no engine is imported.
+
+        Args:
+            what: As for `search`.
+            model_path: A parameter file or a program, a folder or an archive with one, its content, or a binary stream;
+                instead of ``what``.
+            model_urls: Ask only these repositories.
+            **fields: Fields of `Criteria`.
 
         Raises:
             ModelNotFoundError: Nothing matches.
             AmbiguousModelError: Different models match.
+            ParameterError: The file is malformed.
         """
-        from zoo_core.description import describe
+        from zoo_core.description import describe, describe_file
+        from zoo_core.how import How
+        from zoo_core.material import engines_of_file, material_of_path
 
+        how = How().trusting(self._config.trust_code)
+        if model_path is not None:
+            _check_one_file(what, model_urls, fields)
+            material = material_of_path(_source(model_path), how)
+            engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines)), None)
+            return describe_file(material, engine, self._installed, how)
         question = self._question(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
-        return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed)
+        return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed, how)
 
     def download(
         self,
@@ -254,7 +280,8 @@ class ModelZoo:
 
         Args:
             what: As for `search`.
-            model_path: A parameter file or a folder with one, its content, or a binary stream; instead of ``what``.
+            model_path: A parameter file or a program, a folder or an archive with one, its content, or a binary stream;
+                instead of ``what``.
             model_urls: Ask only these repositories.
             **keywords: Fields of `Criteria`, and how to load: ``block`` (an existing block to fill), ``block_factory`` and
                 ``translator`` (an object or a registered name), ``arguments``, ``options``, ``device`` (``cpu``, ``gpu``,
@@ -271,9 +298,12 @@ class ModelZoo:
             UntrustedCodeError: Loading would run a program or code that is not trusted.
             ParameterError: The parameters do not fit the block.
         """
-        from zoo_core.loader import How, implied_engine, material_of_path
+        from zoo_core.how import How
+        from zoo_core.material import material_of_path
+        from zoo_core.resolution import implied_engine
 
         how = How(**{item.name: keywords.pop(item.name) for item in dataclasses.fields(How) if item.name in keywords})
+        how = how.trusting(self._config.trust_code)
         is_open = keywords.get("engine") is None and not (isinstance(what, Criteria) and what.engine)
         implied = implied_engine(how, self._engines, self._installed) if is_open else None
         if implied is not None:
@@ -281,9 +311,8 @@ class ModelZoo:
         check_names(keywords, beside=(item.name for item in dataclasses.fields(How)))
         if model_path is None:
             return self._load_artifact(self._question(what, model_urls, keywords), how)
-        if what is not None or model_urls or set(keywords) - {"engine"}:
-            raise CriteriaError("model_path= names one file; only engine= can be given with it")
-        return self._load_material(material_of_path(_source(model_path)), keywords.get("engine"), how)
+        _check_one_file(what, model_urls, keywords)
+        return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
 
     def plugins(self) -> list[PluginRecord]:
         """Every registered name with its state; each plugin is imported, guarded, to tell."""
@@ -416,26 +445,27 @@ class ModelZoo:
 
     # From an answer to a model.
 
-    def _load_artifact(self, question: _Question, how: Any) -> Model:
-        from zoo_core.loader import material_of, refuse_programs
+    def _load_artifact(self, question: _Question, how: How) -> Model:
+        from zoo_core.loader import refuse_named_program
+        from zoo_core.material import material_of
 
         record = self._chosen(question, for_load=True)
-        refuse_programs(record)
+        refuse_named_program(record, how)
         repository = self._repository(question, record)
         asked = question.criteria.engine
         usable = usable_engines(record, asked, self._engines.names, self._order)
         engine = self._engine(usable) if usable else None
         files = self._cache.files(record, repository, progress=reporter(how.progress))
-        material = material_of(record, files)
+        material = material_of(record, files, how)
         # A document that names no engine leaves it to its parameter file.
         return self._loaded(material, engine, how) if engine else self._load_material(material, asked, how)
 
-    def _load_material(self, material: Material, asked: str | None, how: Any) -> Model:
-        from zoo_core.loader import engines_of_file
+    def _load_material(self, material: Material, asked: str | None, how: How) -> Model:
+        from zoo_core.material import engines_of_file
 
         return self._loaded(material, self._engine(engines_of_file(material, asked, self._engines)), how)
 
-    def _loaded(self, material: Material, engine: Engine, how: Any) -> Model:
+    def _loaded(self, material: Material, engine: Engine, how: How) -> Model:
         from zoo_core.loader import load
 
         return load(material, engine, how, self._installed, self._hooks)
@@ -458,6 +488,12 @@ class ModelZoo:
                     warn(f"{reason}; using {engine.name}", ZooWarning, stacklevel=2)
             return engine
         raise unusable[0] if unusable else PluginError("no engine is installed: pip install zoo-pytorch")
+
+
+def _check_one_file(what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> None:
+    check_names(fields)
+    if what is not None or model_urls or set(fields) - {"engine"}:
+        raise CriteriaError("model_path= names one file; only engine= can be given with it")
 
 
 def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | bytes:

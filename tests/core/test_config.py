@@ -54,9 +54,10 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         urls = ["https://mirror.example/"]
         """
     )
-    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, trust_code, max_.*, mirror, token_env, username_env yet"):
+    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, max_.*, mirror, token_env, username_env yet"):
         config = load_config()
     assert (config.engines, config.offline, config.index_max_age) == (("MXNet", "PyTorch"), True, 60.0)
+    assert config.trust_code == ("dist:acme-models",)
     assert config.files == (own,)
     assert config.repositories == (
         ConfiguredRepository(

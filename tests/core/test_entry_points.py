@@ -214,7 +214,8 @@ def test_a_scan_reads_names_and_imports_nothing(install: Callable[..., Path]) ->
 
 def test_a_scan_finds_our_own_translator() -> None:
     assert [(found.name, found.value) for found in scanned("zoo-core")] == [
-        ("image_classification", "zoo_core.vision:ImageClassification")
+        ("image_classification", "zoo_core.vision:ImageClassification"),
+        ("object_detection", "zoo_core.detection:ObjectDetection"),
     ]
 
 

@@ -17,6 +17,7 @@ from zoo_core import (
     BlockFactory,
     Criteria,
     InputError,
+    IntegrityError,
     Model,
     ModelNotFoundError,
     ModelZoo,
@@ -212,21 +213,67 @@ def test_a_file_that_is_no_parameter_file_is_an_error(tmp_path: Path) -> None:
         zoo_of(tmp_path, b"hello" * 100).load_model("net")
 
 
+# what is loaded from where -------------------------------------------------------------------------------------------
+
 PROGRAM = parameter_files.safetensors({"1._extra_state": parameter_files.entry("U8", [4], 0, 4)}, b"code")
+UNTRUSTED = r"com\.example/net@1\.0 holds a program .*file:.*trust_programs=True"
 
 
-def test_a_program_is_not_loaded_whatever_the_file_is_called(tmp_path: Path) -> None:
-    with pytest.raises(UntrustedCodeError, match=r"com\.example/net@1\.0: the file holds a program \(safetensors\)"):
-        zoo_of(tmp_path, PROGRAM).load_model("net")
-
-
-def test_code_that_an_artifact_carries_is_never_run(tmp_path: Path, weights: bytes) -> None:
-    code = b"raise AssertionError('run')"
-    files = {"code": make.item("block_factory.py", code)}
-    zoo = zoo_of(tmp_path, weights, files=files, arguments={})
-    (tmp_path / "model/cv/image_classification/com/example/net/block_factory.py").write_bytes(code)
-    with pytest.raises(UntrustedCodeError, match="never runs carried code"):
+def test_a_program_is_loaded_from_a_configured_repository_only_or_with_trust(tmp_path: Path) -> None:
+    """It gets as far as the engine, which has no place for a program."""
+    zoo, ad_hoc = zoo_of(tmp_path, PROGRAM), ModelZoo([], config=False, plugins=[])
+    with pytest.raises(UntrustedCodeError, match=UNTRUSTED):
+        ad_hoc.load_model("net", model_urls=[tmp_path])
+    with pytest.raises(ParameterError, match="unexpected"):
         zoo.load_model("net")
+    with pytest.raises(ParameterError, match="unexpected"):
+        ad_hoc.load_model("net", model_urls=[tmp_path], trust_programs=True)
+
+
+CODE = b"""
+from __future__ import annotations
+from dataclasses import dataclass
+from tests.core.toy_engine import Scale
+from zoo_core import BlockFactory
+
+@dataclass(frozen=True, kw_only=True)
+class Carried(BlockFactory):
+    width: int = 3
+
+    def new_block(self, model, model_path, arguments):
+        return Scale(self.width)
+"""
+
+
+def with_code(root: Path, weights: bytes, code: bytes = CODE, **item: Any) -> ModelZoo:
+    zoo = zoo_of(root, weights, files={"code": make.item("block_factory.py", code) | item}, arguments={})
+    (root / "model/cv/image_classification/com/example/net/block_factory.py").write_bytes(code)
+    return zoo
+
+
+def test_code_that_an_artifact_carries_is_not_run_without_trust(tmp_path: Path, weights: bytes) -> None:
+    sha256 = make.sha256(CODE)
+    place = tmp_path / "model/cv/image_classification/com/example/net/block_factory.py"
+    with pytest.raises(UntrustedCodeError, match=rf"net carries Python code.*{place}.*--trust-code sha256:{sha256}"):
+        with_code(tmp_path, weights).load_model("net", trust_code=["sha256:" + "0" * 64, "dist:acme", "net", "*", ""])
+
+
+@pytest.mark.parametrize("trust", ["digest", "address"])
+def test_code_runs_where_its_digest_or_its_repository_is_trusted(tmp_path: Path, weights: bytes, trust: str) -> None:
+    word = f"sha256:{make.sha256(CODE)}" if trust == "digest" else tmp_path.as_uri()
+    zoo = with_code(tmp_path, weights)
+    with zoo.load_model("net", trust_code=word) as model, zoo.load_model("net", trust_code=[word]) as again:
+        assert type(model.factory).__module__ == f"_zoo_carried_{make.sha256(CODE)}"
+        assert (model.factory, predicted(model)) == (again.factory, [[2, 3, -1]])
+
+
+def test_code_that_was_changed_is_refused_at_the_next_load(tmp_path: Path, weights: bytes) -> None:
+    zoo = with_code(tmp_path, weights)
+    path = tmp_path / "model/cv/image_classification/com/example/net/block_factory.py"
+    zoo.load_model("net", trust_code=tmp_path.as_uri())
+    path.write_bytes(CODE.replace(b"3", b"4"))
+    with pytest.raises((IntegrityError, UntrustedCodeError)):
+        zoo.load_model("net", trust_code=tmp_path.as_uri())
 
 
 # files that are named by their path ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.core.toy_engine import ENTRY_POINTS, Numbers, Scale, ScaleFactory, ToyEngine
-from zoo_core import InputError, Model, ParameterError, PluginError, TensorSpec, ZooWarning, read_parameters
+from zoo_core import InputError, Model, ParameterError, PluginError, TensorSpec, ZooWarning, __version__, read_parameters
 from zoo_core.model import signature_of
 
 #: Most of these models have no factory, which saving warns of.
@@ -220,6 +220,8 @@ def test_a_file_says_its_format_its_engine_its_factory_and_its_translator(np: An
         "zoo.engines": ["Toy"],
         "zoo.factory": {"factory": "scale", "engine": "Toy", "fields": {"width": 3}, "requires": ["zoo-toy-engine>=1.4"]},
         "zoo.translator": {"name": "toy_numbers", "arguments": {"offset": 0.5}},
+        "zoo.requires": ["zoo-toy-engine>=1.4"],
+        "zoo.written_with": {"zoo-core": __version__, "zoo-toy-engine": "1.4.2"},
     }
     assert read_parameters(tmp_path / "scale.safetensors")["weight"].tolist() == [2, 3, -1]
 

@@ -332,7 +332,8 @@ def test_info_tells_what_a_load_would_run(root: Path) -> None:
     assert (translator["kind"], translator["distribution"], translator["allowed"]) == ("code", "zoo-core", True)
     assert (runs["parameters"]["kind"], runs["parameters"]["allowed"]) == ("unknown", False)
     assert runs["carried code"]["sha256"] == make.sha256(b"import os")
-    assert (runs["carried code"]["allowed"], runs["carried code"]["allow_with"]) == (False, "--trust-code")
+    trust = f"--trust-code sha256:{make.sha256(b'import os')}"
+    assert (runs["carried code"]["allowed"], runs["carried code"]["allow_with"]) == (False, trust)
 
 
 def test_info_of_a_local_parameter_file_shows_its_header_and_its_tensors(root: Path) -> None:

@@ -1,36 +1,57 @@
-"""``zoo info``: what a model is, what a load costs and what it would run."""
+"""``zoo info``: what a model or a file is, what a load costs and what it would run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
+from zoo_core.cli.load import engine_of, file_of
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
+from zoo_core.cli.tree import drawn
 from zoo_core.description import ModelInfo
+from zoo_core.record import ModelRecord
 from zoo_core.requirements import install_line
 from zoo_core.wording import bytes_text, shown_url
 
+#: How many lines of the tree of parameters are shown without -v.
+TREE_LINES = 40
+#: What a program of each kind makes of the mode of the network around it.
+MODES = {
+    "torch.aten": "train() and eval() switch its batch norm and dropout",
+    "torch.export": "keeps the mode that it was exported in",
+    "torchscript": "traced: keeps the mode that it was traced in; scripted: obeys train() and eval()",
+    "mxnet.symbol": "follows autograd's training mode",
+}
+
 
 @click.command("info")
-@click.argument("model", required=False)
+@click.argument("model", required=False, metavar="[MODEL|FILE]")
 @select_options
 @click.pass_obj
 def command(output: Output, /, model: str | None, **options: Any) -> None:
-    """Show what a model is, what a load of it costs and what it would run; nothing is downloaded."""
-    asked = selection(model, options)
-    found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
+    """Show what a model or a file is, what a load of it costs and would run; nothing is downloaded, no engine imported."""
+    path = file_of(model, options)
+    if path is not None:
+        found = zoo_of(output).info(model_path=path, **engine_of(options))
+    else:
+        asked = selection(model, options)
+        found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
     if output.is_json:
         output.document(found.to_dict())
         return
-    for name, value in [*_what(found), *_cost(found), *_runs(found)]:
+    described = _what(found, found.record) if found.record is not None else [("file", str(path)), ("format", found.format)]
+    for name, value in [*described, *_header(found), *_cost(found), *_runs(found)]:
         output.line(f"{name:<12} {value}".rstrip())
+    if found.record is None or output.is_verbose:
+        for line in drawn(found.parameters, lines=None if output.is_verbose else TREE_LINES):
+            output.line(line)
 
 
-def _what(found: ModelInfo) -> list[tuple[str, str]]:
-    record = found.record
+def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
     return [
         ("model", record.reference),
         ("name", record.metadata.name or record.name),
@@ -44,16 +65,69 @@ def _what(found: ModelInfo) -> list[tuple[str, str]]:
     ]
 
 
+#: Entry of the header -> what it is called, and how its JSON is shown.
+_ENTRIES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "zoo.factory": ("factory", lambda value: f"{value['factory']}({_fields(value['fields'])})"),
+    "zoo.engines": ("engines", ", ".join),
+    "zoo.translator": ("translator", lambda value: f"{value['name']}({_fields(value['arguments'])})"),
+    "zoo.golden": ("golden", lambda value: f"outputs to check, within rtol {value['rtol']:g}, atol {value['atol']:g}"),
+    "zoo.requires": ("requires", ", ".join),
+    "zoo.written_with": ("written with", lambda value: ", ".join(f"{name} {version}" for name, version in value.items())),
+}
+#: What the rest of the text shows.
+_SHOWN_ELSEWHERE = ("zoo.format", "zoo.programs", "zoo.aliases")
+
+
+def _header(found: ModelInfo) -> Iterator[tuple[str, str]]:
+    """The header's entries in words; one that is malformed, or that nobody here knows, as it stands."""
+    for key, text in found.header.items():
+        if key in _SHOWN_ELSEWHERE:
+            continue
+        try:
+            if key == "zoo.signature":
+                yield from _signature(json.loads(text))
+            elif key in _ENTRIES:
+                name, worded = _ENTRIES[key]
+                yield name, worded(json.loads(text))
+            else:
+                yield key, _short(text)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            yield key, _short(text)
+
+
+def _signature(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from (("input", _spec(item)) for item in value["inputs"])
+    yield from (("output", _spec(item)) for item in value["outputs"])
+
+
+def _fields(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_short(json.dumps(value))}" for name, value in fields.items())
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _spec(item: Mapping[str, Any]) -> str:
+    return f"{item['name']}  {item['dtype']}[{', '.join('*' if size is None else str(size) for size in item['shape'])}]"
+
+
 def _cost(found: ModelInfo) -> list[tuple[str, str]]:
     cost = found.cost
     missing = cost["missing"]
     return [
-        ("to fetch", _size(cost["download_bytes"])),
+        *([("to fetch", _size(cost["download_bytes"]))] if found.record is not None else []),
         ("on disk", _size(cost["disk_bytes"])),
         ("in memory", _size(cost["memory_bytes"])),
-        ("parameters", f"{len(found.parameters)} tensors" if found.parameters else "seen when the file is here"),
+        ("parameters", _count(found)),
         *([("missing", install_line(missing))] if missing else []),
     ]
+
+
+def _count(found: ModelInfo) -> str:
+    if not found.parameters:
+        return "seen when the file is here" if not found.format else "none beside the program"
+    return f"{len(found.parameters)} tensors"
 
 
 def _runs(found: ModelInfo) -> list[tuple[str, str]]:
@@ -62,7 +136,8 @@ def _runs(found: ModelInfo) -> list[tuple[str, str]]:
 
 def _described(run: Mapping[str, Any]) -> str:
     by = f" of {run['distribution']} {run['version']}" if run["distribution"] else ""
-    return f"{run['kind']}: {run['what']} {run['name']}{by} ({_state(run)})"
+    mode = f"; {MODES[run['what']]}" if run["what"] in MODES else ""
+    return f"{run['kind']}: {run['what']} {run['name']}{by} ({_state(run)}){mode}"
 
 
 def _state(run: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ VERBS = {
     "explain": "Say which models a load could take, and why each other one is refused.",
     "info": "Show what a model is, what a load of it costs and what it would run.",
     "predict": "Load a model and run it on inputs.",
+    "check": "Say whether a model computes here what its author saw.",
     "download": "Fetch and verify a model's files and print their folder.",
     "index": "Write the index of a repository on disk, with missing digests and sizes.",
     "plugins": "List what is installed, with its state.",

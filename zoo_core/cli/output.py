@@ -108,8 +108,11 @@ class Output:
         """The reason why there is no result: its first line, and all of it with ``-v``."""
         if self.is_json:
             self.document({"error": {"type": kind, "message": message, "exit_code": status}})
-        shown = message if self.is_verbose else message.partition("\n")[0]
-        click.echo(f"{self._coloured('error:', 'red')} {escaped(shown)}", err=True)
+        self.fault(message if self.is_verbose else message.partition("\n")[0])
+
+    def fault(self, text: str) -> None:
+        """What is wrong, beside a result that says it too."""
+        click.echo(f"{self._coloured('error:', 'red')} {escaped(text)}", err=True)
 
     def show_warning(self, message: Any, *_: Any) -> None:
         """What Python's warnings call; the signature is theirs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -10,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo_core.cli.load import load, load_options
 from zoo_core.cli.output import Output
-from zoo_core.cli.select import Selection, pairs, select_options, selection, zoo_of
+from zoo_core.cli.select import select_options
 from zoo_core.errors import CriteriaError, InputError
 from zoo_core.output import Classifications, DetectedObjects
-from zoo_core.reference import as_path
-from zoo_core.wording import listing
 
 if TYPE_CHECKING:
     from zoo_core.model import Model, Predictor
 
-#: Options of SELECT that a FILE leaves no room for.
-_SELECTING = ("application", "group", "artifact", "version", "filters", "repositories")
 #: Wide enough for a probability bar that can be read, and no wider.
 _BAR = 20
 
@@ -29,15 +25,7 @@ _BAR = 20
 @click.command("predict")
 @click.argument("arguments", nargs=-1, metavar="[MODEL|FILE] INPUT...")
 @select_options
-@click.option("--device", metavar="D", help="cpu, gpu or gpu:1.")
-@click.option("--dtype", metavar="T", help="Convert the parameters: float32, float16, bfloat16.")
-@click.option("--factory", metavar="NAME", help="Instead of the model's own block factory.")
-@click.option("--translator", metavar="NAME", help="Instead of the model's own translator.")
-@click.option("--argument", "given", metavar="K=V", multiple=True, help="For the factory or the translator; repeatable.")
-@click.option("--option", "engine_options", metavar="K=V", multiple=True, help="For the engine; repeatable.")
-@click.option("--not-strict", is_flag=True, help="Load what fits.")
-@click.option("--trust-programs", is_flag=True, help="Allow a program from an address that nothing configured.")
-@click.option("--trust-code", metavar="SHA256|ADDRESS", multiple=True, help="Allow carried code; repeatable.")
+@load_options
 @click.option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Print the N best classes.")
 @click.pass_obj
 def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: Any) -> None:
@@ -51,7 +39,7 @@ def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: 
             raise CriteriaError(f"input {name}: there is no such file{_rule(options['artifact'])}")
         if Path(name).is_dir():
             raise CriteriaError(f"input {name}: this is a folder, expected a file")
-    with _load(output, model_text, options) as model, model.new_predictor() as predictor:
+    with load(output, model_text, options) as model, model.new_predictor() as predictor:
         results = []
         for name in inputs:
             found = _predicted(predictor, name)
@@ -74,41 +62,6 @@ def _split(arguments: tuple[str, ...], artifact: str | None) -> tuple[str | None
     if not inputs:
         raise CriteriaError("name at least one INPUT: zoo predict MODEL INPUT...")
     return model, inputs
-
-
-def _load(output: Output, model: str | None, options: Mapping[str, Any]) -> Model:
-    how = {
-        "device": options["device"],
-        "dtype": options["dtype"],
-        "block_factory": options["factory"],
-        "translator": options["translator"],
-        "arguments": {key: _value(text) for key, text in pairs(options["given"], "--argument").items()},
-        "options": pairs(options["engine_options"], "--option"),
-        "strict": not options["not_strict"],
-        "trust_programs": options["trust_programs"],
-        "trust_code": options["trust_code"],
-        "progress": output.progress,
-    }
-    zoo = zoo_of(output)
-    path = as_path(model) if model else None
-    if path is None:
-        asked: Selection = selection(model, options)
-        return zoo.load_model(asked.model, model_urls=asked.repositories, **asked.fields, **how)
-    if not path.exists():
-        raise CriteriaError(f"{path}: there is no such file")
-    selecting = [name for name in _SELECTING if options[name]]
-    if selecting:
-        raise CriteriaError(f"{path} is one file: --{listing(selecting)} cannot choose among others")
-    engine = {"engine": options["engine"]} if options["engine"] else {}
-    return zoo.load_model(model_path=path, **engine, **how)
-
-
-def _value(text: str) -> Any:
-    """An argument's value: JSON where it is some, such as ``[128, 64]``, else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _predicted(predictor: Predictor, name: str) -> Any:

@@ -9,11 +9,11 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
+from zoo_core.parameters.source import Source
+
 if TYPE_CHECKING:
     import zipfile
     from collections.abc import Mapping
-
-    from zoo_core.parameters.source import Source
 
 #: What a zip file begins with; the one that begins otherwise is no file of torch.
 MAGIC = b"PK\x03\x04"
@@ -21,8 +21,17 @@ MAGIC = b"PK\x03\x04"
 #: The largest directory that is read, in bytes: enough for 200 000 tensors.
 MAX_DIRECTORY = 16 * 2**20
 
+#: What zipfile raises on damaged files besides its own error.
+DAMAGED = (NotImplementedError, ValueError, OSError, OverflowError, EOFError, struct.error)
+
 #: It ends in the lengths of the name and of the extra fields.
 LOCAL_HEADER = struct.Struct("<26xHH")
+
+#: Values of parameters compress to no less than half; an entry that inflates to more than so many times its size is no file of
+#: ours, unless it is as small as texts are.
+MAX_INFLATION = 64
+FREE_INFLATION = 16 * 2**20
+CHUNK = 1 << 20
 
 STORED = 0
 ENCRYPTED = 0x1
@@ -69,6 +78,35 @@ class Archive:
         start, size = self.span(name)
         return bytes(self._source.data[start : start + size])
 
+    def extracted(self, name: str) -> Source:
+        """An entry as a file of its own: where it is stored as it is, a part of the mapped file, else inflated.
+
+        Raises:
+            ParameterError: There is no such entry, it is encrypted or damaged, or it grows beyond all measure.
+        """
+        info = self.entries.get(name)
+        if info is not None and info.compress_type != STORED:
+            return Source(f"{self._source.name}: {name}", memoryview(self._inflated(info)))
+        start, size = self.span(name)
+        return Source(f"{self._source.name}: {name}", self._source.data[start : start + size])
+
+    def _inflated(self, info: zipfile.ZipInfo) -> bytearray:
+        import zipfile
+        import zlib
+
+        bound = max(MAX_INFLATION * info.compress_size, FREE_INFLATION)
+        if info.file_size > bound:
+            raise self._source.malformed(f"entry {info.filename!r} inflates to {info.file_size} bytes; {bound} are allowed")
+        content = bytearray()
+        try:
+            # It stops at the size that the directory says.
+            with zipfile.ZipFile(Window(self._source.data)) as archive, archive.open(info) as stream:
+                while chunk := stream.read(CHUNK):
+                    content += chunk
+        except (*DAMAGED, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise self._source.malformed(f"entry {info.filename!r} cannot be read: {error}") from error
+        return content
+
     def _content(self, info: zipfile.ZipInfo) -> int:
         # The local header repeats the name and has other extra fields (torch aligns with them) than the directory.
         at, end = info.header_offset, info.header_offset + LOCAL_HEADER.size
@@ -84,21 +122,30 @@ def _directory(source: Source) -> list[zipfile.ZipInfo]:
     import zipfile
 
     try:
-        with zipfile.ZipFile(_Window(source.data)) as archive:
+        with zipfile.ZipFile(Window(source.data)) as archive:
             return archive.infolist()
-    # What zipfile raises on damaged files.
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError, EOFError, struct.error) as error:
+    except (*DAMAGED, zipfile.BadZipFile) as error:
         raise source.malformed(f"the zip file's directory cannot be read: {error}") from error
 
 
-class _Window:
-    """Mapped bytes as the file that `zipfile` wants, without a copy and with a bound on what it takes at once."""
+class Window(io.RawIOBase):
+    """Mapped bytes as the file that `zipfile` and `tarfile` want, without a copy and with a bound on what it takes at once."""
 
     def __init__(self, data: memoryview) -> None:
+        super().__init__()
         self._data = data
         self._at = 0
 
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a position, which may lie behind the end."""
         at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
         if at < 0:
             raise OSError("a position before the beginning")
@@ -106,9 +153,11 @@ class _Window:
         return at
 
     def tell(self) -> int:
+        """The position."""
         return self._at
 
     def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; fewer at the end."""
         end = len(self._data) if size < 0 else min(self._at + size, len(self._data))
         if end - self._at > MAX_DIRECTORY:
             raise OSError(f"more than {MAX_DIRECTORY} bytes")

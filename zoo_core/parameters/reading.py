@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from zoo_core.parameters.file import ParameterFile
 from zoo_core.parameters.formats import format_of
 from zoo_core.parameters.params import read_params
 from zoo_core.parameters.pth import read_legacy, read_zip
 from zoo_core.parameters.safetensors import read_safetensors
-from zoo_core.parameters.shards import is_index, read_shards
+from zoo_core.parameters.shards import INDEX_SUFFIX, read_shards
 from zoo_core.parameters.source import ParameterSource, Source, open_source
 
 READERS: Mapping[str, Callable[[Source], ParameterFile]] = {
@@ -52,9 +54,12 @@ def read_parameters(source: ParameterSource | ParameterFile) -> ParameterFile:
     """
     if isinstance(source, ParameterFile):
         return source
-    if is_index(source):
-        return read_shards(source)
-    return read_source(open_source(source))
+    opened = open_source(source)
+    # Content alone could not say where the parts of an index lie.
+    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(INDEX_SUFFIX):
+        folder = Path(source).parent
+        return read_shards(opened, lambda name: open_source(folder / name))
+    return read_source(opened)
 
 
 def read_source(source: Source) -> ParameterFile:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TypeGuard
+from collections.abc import Callable, Mapping
 
 from zoo_core.parameters.file import ParameterFile
 from zoo_core.parameters.safetensors import read_safetensors
-from zoo_core.parameters.source import ParameterSource, Source, open_source
+from zoo_core.parameters.source import Source
 
 INDEX_SUFFIX = ".safetensors.index.json"
 
@@ -22,28 +20,26 @@ INDEX_SUFFIX = ".safetensors.index.json"
 MAX_INDEX = 64 * 2**20
 
 
-def is_index(source: ParameterSource) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether this is the path of an index; content alone could not say where the parts lie."""
-    return isinstance(source, str | os.PathLike) and os.fspath(source).endswith(INDEX_SUFFIX)
-
-
-def read_shards(path: str | os.PathLike[str]) -> ParameterFile:
+def read_shards(index: Source, part: Callable[[str], Source]) -> ParameterFile:
     """Read the index and the headers of its parts; the tensors stay where they are.
+
+    Args:
+        index: The content of the index.
+        part: Opens a file that lies beside it.
 
     Raises:
         ParameterError: The index or a part is malformed, a part lies elsewhere, or the index and the parts do not agree.
     """
-    index = open_source(path)
     wanted = _weight_map(index)
-    parts = {name: _part(index, Path(path).parent, name) for name in sorted(set(wanted.values()))}
-    for name, part in wanted.items():
-        if name not in parts[part].tensors:
-            raise index.malformed(f"tensor {name!r} should be in {part}, which has no such tensor")
-    # What only a part knows of itself stays out; what the first says of the model is said once.
-    header = next((part.header for part in parts.values() if part.header), {})
-    tensors = [tensor for part in parts.values() for tensor in part.tensors.values() if tensor.name in wanted]
+    parts = {name: read_safetensors(part(_plain(index, name))) for name in sorted(set(wanted.values()))}
+    for name, place in wanted.items():
+        if name not in parts[place].tensors:
+            raise index.malformed(f"tensor {name!r} should be in {place}, which has no such tensor")
+    tensors = [tensor for content in parts.values() for tensor in content.tensors.values()]
     if len(tensors) != len(wanted):
-        raise index.malformed("a tensor stands in two of its parts, and readers differ in which they take")
+        raise index.malformed("its parts hold a tensor that it does not name, or one tensor twice")
+    # What is said of the model as a whole, each part may repeat.
+    header = next((content.header for content in parts.values() if content.header), {})
     return ParameterFile(index.name, "safetensors", tensors, header)
 
 
@@ -60,7 +56,7 @@ def _weight_map(index: Source) -> Mapping[str, str]:
     return wanted
 
 
-def _part(index: Source, folder: Path, name: str) -> ParameterFile:
-    if name != os.path.basename(name) or "\\" in name or name in ("", ".", ".."):  # noqa: PTH119 - Path drops "a/."
+def _plain(index: Source, name: str) -> str:
+    if name != os.path.basename(name) or "\\" in name or "\0" in name or name in ("", ".", ".."):  # noqa: PTH119 - Path drops "a/."
         raise index.malformed(f"part {name!r} is no file beside the index")
-    return read_safetensors(open_source(folder / name))
+    return name

@@ -12,8 +12,6 @@ from typing import Any, BinaryIO, TypeAlias
 from zoo_core.errors import ParameterError
 from zoo_core.wording import bytes_text, printable
 
-ParameterSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
-
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -32,12 +30,17 @@ class Source:
         return ParameterError(f"{self.name}: {printable(fact)}")
 
 
+ParameterSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Source
+
+
 def open_source(source: ParameterSource) -> Source:
-    """Map a file copy-on-write, or take bytes and streams whole.
+    """Map a file copy-on-write, or take bytes and streams whole; what was opened already is given back.
 
     Raises:
         ParameterError: The file cannot be opened, or the stream gives no bytes.
     """
+    if isinstance(source, Source):
+        return source
     if isinstance(source, bytes | bytearray | memoryview):
         return Source("the given bytes", memoryview(bytearray(source)))
     if isinstance(source, str | os.PathLike):

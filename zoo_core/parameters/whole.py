@@ -8,8 +8,8 @@ from pathlib import Path
 from zoo_core.parameters.file import ParameterFile, StoredTensor
 from zoo_core.parameters.formats import format_of
 from zoo_core.parameters.program import KINDS, PROGRAM_TENSOR
-from zoo_core.parameters.reading import read_parameters, read_source
-from zoo_core.parameters.shards import is_index
+from zoo_core.parameters.reading import read_parameters
+from zoo_core.parameters.shards import INDEX_SUFFIX
 from zoo_core.parameters.source import ParameterSource, Source, open_source
 
 #: What MXNet's `export` writes: ``net-symbol.json`` beside ``net-0000.params``, where the number is the epoch.
@@ -17,7 +17,7 @@ SYMBOL_SUFFIX = "-symbol.json"
 
 
 def read_model_file(
-    source: ParameterSource | ParameterFile, *, parameters: str | os.PathLike[str] | bytes | None = None
+    source: ParameterSource | ParameterFile, *, parameters: ParameterSource | ParameterFile | None = None
 ) -> ParameterFile:
     """A file that fills a network: what `read_parameters` reads, and programs.
 
@@ -30,40 +30,34 @@ def read_model_file(
     Raises:
         ParameterError: It cannot be read, is malformed, or several files could hold the symbol's parameters.
     """
-    if isinstance(source, ParameterFile) or is_index(source):
+    if isinstance(source, ParameterFile):
+        return source
+    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(INDEX_SUFFIX):
         return read_parameters(source)
     opened = open_source(source)
     name = format_of(opened)
     if name not in KINDS:
-        return read_source(opened)
-    if name != "mxnet-symbol":
-        return ParameterFile(opened.name, name, [_program(opened)])  # type: ignore[arg-type]  # KINDS are formats
-    beside = parameters if parameters is not None else _beside(source, opened)
-    tensors = read_parameters(beside).tensors.values() if beside is not None else ()
-    return ParameterFile(opened.name, "mxnet-symbol", [_program(opened), *tensors])
+        return read_parameters(opened)
+    if name == "mxnet-symbol" and parameters is None and isinstance(source, str | os.PathLike):
+        parameters = _parameters_beside(Path(source), opened)
+    tensors = read_parameters(parameters).tensors.values() if parameters is not None else ()
+    program = StoredTensor(PROGRAM_TENSOR, "uint8", (len(opened.data),), (1,), 0, opened)
+    return ParameterFile(opened.name, name, [program, *tensors])  # type: ignore[arg-type]  # all KINDS are formats
 
 
-def symbol_beside(path: Path) -> Path | None:
-    """The symbol that a ``.params`` file belongs to, if it lies beside it.
+def symbol_names(parameters: str) -> tuple[str, ...]:
+    """The names that the symbol of a ``.params`` file may have.
 
-    >>> symbol_beside(Path("nowhere/net-0000.params"))
+    >>> symbol_names("net-0000.params")
+    ('net-0000-symbol.json', 'net-symbol.json')
     """
-    stem = path.name.removesuffix(".params")
-    names = dict.fromkeys((stem, stem[:-5] if stem[-5:-4] == "-" and stem[-4:].isdigit() else stem))
-    return next((found for name in names if (found := path.with_name(name + SYMBOL_SUFFIX)).is_file()), None)
+    stem = parameters.removesuffix(".params")
+    stems = (stem, stem[:-5]) if stem[-5:-4] == "-" and stem[-4:].isdigit() else (stem,)
+    return tuple(name + SYMBOL_SUFFIX for name in stems)
 
 
-def _program(source: Source) -> StoredTensor:
-    return StoredTensor(PROGRAM_TENSOR, "uint8", (len(source.data),), (1,), 0, source)
-
-
-def _beside(source: ParameterSource, opened: Source) -> Path | None:
-    """The parameters of a symbol that was given by its path."""
-    if not isinstance(source, str | os.PathLike):
-        return None
-    path = Path(source)
-    stem = path.name.removesuffix(SYMBOL_SUFFIX) if path.name.endswith(SYMBOL_SUFFIX) else path.stem
-    found = sorted(other for other in path.parent.glob("*.params") if symbol_beside(other) == path or other.stem == stem)
+def _parameters_beside(path: Path, opened: Source) -> Path | None:
+    found = sorted(other for other in path.parent.glob("*.params") if path.name in symbol_names(other.name))
     if len(found) > 1:
         names = ", ".join(other.name for other in found)
         raise opened.malformed(f"its parameters may be in {names}: give one of these files instead")

@@ -1,0 +1,59 @@
+"""How to load: the keywords of `load_model` that do not say what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.block import BlockFactory
+from zoo_core.errors import InputError
+from zoo_core.frozen import FrozenDict
+from zoo_core.translator import Translator
+
+if TYPE_CHECKING:
+    from zoo_core.cache import Progress
+
+_EXAMPLES = {"device": "gpu:0", "dtype": "float16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How to load a model; `ModelZoo.load_model` says what each means."""
+
+    block: Any = None
+    block_factory: BlockFactory | str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
+    options: Mapping[str, str] = field(default_factory=FrozenDict)
+    translator: Translator | str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    strict: bool = True
+    trust_programs: bool = False
+    trust_code: str | Sequence[str] = ()
+    progress: Progress | bool | None = None
+
+    def __post_init__(self) -> None:
+        # A lone text would be taken apart into letters, each of them a trust.
+        trusted = (self.trust_code,) if isinstance(self.trust_code, str) else tuple(self.trust_code)
+        object.__setattr__(self, "trust_code", trusted)
+        for name in ("arguments", "options"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputError(f"{name}: expected a mapping, not {getattr(self, name)!r}")
+        for name in ("device", "dtype"):
+            if not isinstance(getattr(self, name), str | None):
+                raise InputError(f"{name}: expected text such as {_EXAMPLES[name]!r}, not {getattr(self, name)!r}")
+
+    def trusting(self, code: Sequence[str]) -> How:
+        """The same with further trusts of carried code: those of the user's configuration."""
+        return replace(self, trust_code=(*self.trust_code, *code)) if code else self
+
+    def names_factory(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the block is decided without the parameter file: given, or to be built by a factory that is named."""
+        given = self.block is not None or self.block_factory is not None
+        return given or any(name in {**arguments, **self.arguments} for name in FACTORY_ARGUMENTS)
+
+
+#: Where arguments name a factory, in the spelling of documents and of Python.
+FACTORY_ARGUMENTS = ("blockFactory", "block_factory")
+TRANSLATOR_ARGUMENTS = ("translatorFactory", "translator_factory")

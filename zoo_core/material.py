@@ -1,0 +1,240 @@
+"""What a load starts from: a model's files, already on this machine, each opened and told for what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
+from zoo_core.bundle import Bundle, Folder, bundle_of
+from zoo_core.carried import CODE_NAME, CarriedCode
+from zoo_core.engines import Engines
+from zoo_core.errors import InputError, ParameterError
+from zoo_core.frozen import FrozenDict
+from zoo_core.golden import GOLDEN_KEY, GOLDEN_NAME
+from zoo_core.how import How
+from zoo_core.parameters import ParameterFile, read_model_file
+from zoo_core.parameters.reading import read_parameters
+from zoo_core.parameters.shards import INDEX_SUFFIX, read_shards
+from zoo_core.parameters.source import Source as Bytes
+from zoo_core.parameters.source import open_source
+from zoo_core.parameters.whole import SYMBOL_SUFFIX, symbol_names
+from zoo_core.record import ModelRecord, Source
+from zoo_core.wording import listing, printable
+
+#: The key of the file that holds an MXNet network's program, as DJL's documents have it.
+SYMBOL_KEY = "symbol"
+_PARAMETER_SUFFIXES = (".safetensors", ".pth", ".pt", ".params", ".pt2")
+#: The kind of a program -> the engine that runs it.
+_PROGRAM_ENGINES = {
+    "torch.aten": "PyTorch",
+    "torch.export": "PyTorch",
+    "torchscript": "PyTorch",
+    "mxnet.symbol": "MXNet",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a load starts from.
+
+    Attributes:
+        record: The artifact, or None for a file that the caller names.
+        parameters: The parameter file, or the program that holds them; None where there is neither.
+        golden: The file beside the parameters that holds the golden tensors, or None.
+        code: The Python code that it carries, read and not run, or None.
+        folder: What `BlockFactory.new_block` gets as ``model_path``.
+        carrier: The distribution that carries the artifact; it wins where a name is claimed twice.
+    """
+
+    name: str
+    record: ModelRecord | None = None
+    parameters: ParameterFile | None = None
+    golden: Bytes | None = None
+    code: CarriedCode | None = None
+    folder: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=FrozenDict)
+    arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
+    options: Mapping[str, str] = field(default_factory=FrozenDict)
+    carrier: str | None = None
+
+    @property
+    def header(self) -> Mapping[str, str]:
+        """What the parameter file says of itself."""
+        return self.parameters.header if self.parameters is not None else {}
+
+    @property
+    def source(self) -> Source | None:
+        """The repository; None where the caller handed over the files."""
+        return self.record.source if self.record is not None else None
+
+    def header_value(self, key: str, type_: type) -> Any:
+        """An entry of the header as the JSON that it is.
+
+        Raises:
+            ParameterError: It is no JSON, or of another type.
+        """
+        try:
+            value = json.loads(self.header[key])
+        except (ValueError, RecursionError) as error:
+            raise ParameterError(f"{printable(self.name)}: header entry {key} is no JSON: {error}") from error
+        if not isinstance(value, type_):
+            raise ParameterError(
+                f"{printable(self.name)}: header entry {key} is {type(value).__name__}, expected {type_.__name__}"
+            )
+        return value
+
+
+def material_of(record: ModelRecord, files: Mapping[str, Path], how: How) -> Material:
+    """What a load of an artifact starts from.
+
+    Raises:
+        ParameterError: Its parameter file is malformed.
+    """
+    path = _parameter_path(record, files)
+    # Where there is no parameter file, any file tells where the artifact lies.
+    place = path or next(iter(files.values()), None)
+    symbol = None if how.names_factory(record.arguments) else _symbol_path(files)
+    return Material(
+        name=record.name or record.artifact_id,
+        record=record,
+        parameters=read_model_file(symbol, parameters=path) if symbol else read_model_file(path) if path else None,
+        golden=open_source(files[GOLDEN_KEY]) if GOLDEN_KEY in files else None,
+        code=CarriedCode.read(files[CODE_KEY]) if CODE_KEY in files else None,
+        folder=place.parent if place else None,
+        files=FrozenDict(files),
+        arguments={"application": record.application, **record.arguments},
+        options=record.artifact.options,
+        carrier=record.source.distribution or None,
+    )
+
+
+def material_of_path(source: Path | bytes, how: How) -> Material:
+    """What a load of a parameter file, of a folder or of an archive with one, or of the content of a file, starts from.
+
+    Raises:
+        InputError: There is no such file, or the folder or archive has none or several.
+        ParameterError: It is malformed.
+    """
+    if isinstance(source, Path) and source.is_dir():
+        return _material_of_bundle(Folder(source), how)
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"{source}: there is no such file")
+    opened = open_source(source)
+    bundle = bundle_of(opened)
+    if bundle is not None:
+        return _material_of_bundle(bundle, how)
+    if isinstance(source, Path):
+        return _material_of_file(source, how)
+    return Material(name="model", parameters=read_model_file(opened))
+
+
+def _material_of_file(path: Path, how: How) -> Material:
+    file = _read_file(path, how)
+    beside = path.with_name(GOLDEN_NAME)
+    # A safetensors file has room for its own golden tensors, so one that lies beside it is another's.
+    has_golden = file.format != "safetensors" and beside.is_file()
+    return Material(
+        name=_stem(path.name) or path.name,
+        parameters=file,
+        golden=open_source(beside) if has_golden else None,
+        folder=path.absolute().parent,
+    )
+
+
+def _read_file(path: Path, how: How) -> ParameterFile:
+    if path.name.endswith(".params") and not how.names_factory({}):
+        symbol = next((found for name in symbol_names(path.name) if (found := path.with_name(name)).is_file()), None)
+        if symbol is not None:
+            return read_model_file(symbol, parameters=path)
+    return read_model_file(path)
+
+
+def _material_of_bundle(bundle: Bundle, how: How) -> Material:
+    code = bundle.open(CODE_NAME) if CODE_NAME in bundle.names else None
+    name = _only_parameter_file(bundle)
+    return Material(
+        name=_stem(name),
+        parameters=_read_member(bundle, name, how),
+        golden=bundle.open(GOLDEN_NAME) if GOLDEN_NAME in bundle.names else None,
+        code=CarriedCode.of(code.name, bytes(code.data)) if code is not None else None,
+        folder=bundle.folder,
+    )
+
+
+def _stem(name: str) -> str:
+    for suffix in (INDEX_SUFFIX, SYMBOL_SUFFIX):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name.rpartition(".")[0]
+
+
+def _read_member(bundle: Bundle, name: str, how: How) -> ParameterFile:
+    if name.endswith(INDEX_SUFFIX):
+        return read_shards(bundle.open(name), lambda part: _part(bundle, part))
+    symbol = next((found for found in symbol_names(name) if found in bundle.names), None)
+    if symbol is not None and name.endswith(".params") and not how.names_factory({}):
+        return read_model_file(bundle.open(symbol), parameters=bundle.open(name))
+    return read_model_file(bundle.open(name))
+
+
+def _part(bundle: Bundle, name: str) -> Bytes:
+    if name not in bundle.names:
+        raise ParameterError(f"{printable(bundle.name)} has no file {printable(name)}, which its index names")
+    return bundle.open(name)
+
+
+def _only_parameter_file(bundle: Bundle) -> str:
+    for suffixes in ((INDEX_SUFFIX,), _PARAMETER_SUFFIXES, (SYMBOL_SUFFIX,)):
+        # An index stands for its parts, and a network without parameters is its symbol alone.
+        found = [name for name in bundle.names if name.endswith(suffixes) and name != GOLDEN_NAME]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    raise InputError(f"{printable(bundle.name)} holds {listing(map(printable, found)) or 'no parameter file'}; name one file")
+
+
+def _parameter_path(record: ModelRecord, files: Mapping[str, Path]) -> Path | None:
+    file = record.artifact.file(*PARAMETER_KEYS)
+    if file is not None:
+        return files.get(file.key)
+    named = (path for key, path in files.items() if key != GOLDEN_KEY and path.name.endswith(_PARAMETER_SUFFIXES))
+    return next(named, None)
+
+
+def _symbol_path(files: Mapping[str, Path]) -> Path | None:
+    if SYMBOL_KEY in files:
+        return files[SYMBOL_KEY]
+    return next((path for path in files.values() if path.name.endswith(SYMBOL_SUFFIX)), None)
+
+
+def program_files(record: ModelRecord) -> list[ArtifactFile]:
+    """Those files of an artifact that may hold its program."""
+    keys = (SYMBOL_KEY, *PARAMETER_KEYS)
+    suffixes = (*_PARAMETER_SUFFIXES, SYMBOL_SUFFIX)
+    return [file for file in record.files if file.key in keys or file.name.lower().endswith(suffixes)]
+
+
+def golden_file(material: Material) -> ParameterFile | None:
+    """The file that holds the golden tensors: the one beside the parameters, else the parameter file itself."""
+    return read_parameters(material.golden) if material.golden is not None else material.parameters
+
+
+def engines_of_file(material: Material, asked: str | None, engines: Engines) -> Iterable[str]:
+    """The engines to try for a file: the one asked for, else those that its programs or its header name, else all."""
+    if asked is not None:
+        return [asked]
+    programs = material.parameters.programs.values() if material.parameters is not None else ()
+    runners = dict.fromkeys(_PROGRAM_ENGINES[item.kind] for item in programs if item.kind in _PROGRAM_ENGINES)
+    if runners:
+        return runners
+    if "zoo.engines" not in material.header:
+        return engines.names
+    named: list[str] = material.header_value("zoo.engines", list)
+    if not all(isinstance(name, str) for name in named):
+        raise ParameterError(f"{printable(material.name)}: header entry zoo.engines: expected names, found {named!r}")
+    return named or engines.names

@@ -1,0 +1,234 @@
+"""Where a model's factory, translator and options come from: the first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+from warnings import warn
+
+from zoo_core.artifact import CODE_KEY
+from zoo_core.block import BlockFactory, factory_class, factory_from_dict
+from zoo_core.carried import CarriedCode
+from zoo_core.engine import Engine
+from zoo_core.engines import Engines
+from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints, normalised
+from zoo_core.errors import InputError, IntegrityError, PackageNotInstalledError, ParameterError, PluginError, ZooWarning
+from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
+from zoo_core.material import Material
+from zoo_core.model import WRITTEN_WITH
+from zoo_core.parameters.program import PROGRAM_TENSOR
+from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, snake_case
+from zoo_core.requirements import check_requirement, distribution_of, install_line, missing_requirements
+from zoo_core.translator import Translator, translator_class, translator_from_dict
+from zoo_core.trust import is_code_trusted, untrusted_code
+from zoo_core.wording import did_you_mean, listing, printable
+
+Thing = TypeVar("Thing")
+
+#: Arguments that the loader itself reads.
+_OWN_ARGUMENTS = frozenset(
+    {"application", "block_factory", "engine", "input_type", "model_name", "output_type", "translator_factory"}
+)
+#: DJL's classes that one of our translators replaces.
+_DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
+#: What every engine with a SymbolBlock registers: the factory of a network that is one program.
+SYMBOL_FACTORY = "symbol"
+
+
+def check_requires(material: Material) -> None:
+    """Look for what the file says a load needs beside its factory, before anything of it is imported.
+
+    Raises:
+        PackageNotInstalledError: Something is not installed; the message ends in the ``pip install`` line.
+        ParameterError: The header's entry is malformed.
+    """
+    if "zoo.requires" not in material.header:
+        return
+    requires = material.header_value("zoo.requires", list)
+    try:
+        missing = missing_requirements(check_requirement(str(item)) for item in requires)
+    except ValueError as error:
+        raise ParameterError(f"{printable(material.name)}: header entry zoo.requires: {error}") from error
+    if missing:
+        raise PackageNotInstalledError(
+            f"{printable(material.name)} needs packages that are not installed: {install_line(missing)}", missing
+        )
+
+
+def factory_for(
+    material: Material, engine: Engine, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+) -> BlockFactory | None:
+    """What builds the block, where the caller gave none; None where nothing says.
+
+    In this order: a factory object given; a factory named in arguments; the one in the parameter file's header; Python code
+    that the artifact carries; for a file that is one program, the engine's factory of an empty SymbolBlock.
+
+    Raises:
+        PluginError: It cannot be had.
+        InputError: A field has a wrong type, or a value out of range.
+        UntrustedCodeError: Only carried code could build the block, and the user does not trust it.
+    """
+    if isinstance(how.block_factory, BlockFactory):
+        return how.block_factory
+    name = how.block_factory or next((arguments[key] for key in FACTORY_ARGUMENTS if arguments.get(key)), None)
+    if name is not None:
+        found = factory_class(str(name), installed, engine=engine.name, carrier=material.carrier)
+        beside = _translator_class(material, how, arguments, installed)
+        return build_from_arguments(found, arguments, what=f"factory {str(name)!r}", beside=beside)
+    if "zoo.factory" in material.header:
+        return _factory_of_header(material, engine, how, installed)
+    if material.code is not None:
+        return _carried_factory(material, material.code, how, arguments, installed)
+    if material.parameters is not None and PROGRAM_TENSOR in material.parameters.programs:
+        found = factory_class(SYMBOL_FACTORY, installed, engine=engine.name, carrier=material.carrier)
+        return build(found, {}, what=f"factory {SYMBOL_FACTORY!r}")
+    return None
+
+
+def _factory_of_header(material: Material, engine: Engine, how: How, installed: InstalledEntryPoints) -> BlockFactory:
+    document = material.header_value("zoo.factory", dict)
+    try:
+        named = factory_from_dict(document, installed, engine=engine.name)
+    except PackageNotInstalledError as error:
+        raise PackageNotInstalledError(f"{_authorship(material, error.missing)}{error}", error.missing) from error
+    # Arguments of the call change fields of the factory that the file names.
+    return _with_arguments(named, how.arguments, what=f"factory {type(named).__name__}")
+
+
+def _authorship(material: Material, missing: Iterable[str]) -> str:
+    """Who wrote a file whose factory is not here, as the beginning of a message."""
+    if WRITTEN_WITH not in material.header:
+        return f"{printable(material.name)}: "
+    versions = material.header_value(WRITTEN_WITH, dict)
+    names = {normalised(distribution_of(text)) for text in missing}
+    writers = [f"{name} {version}" for name, version in versions.items() if normalised(name) in names]
+    return f"{printable(material.name)} was written with {listing(map(printable, writers))}: " if writers else ""
+
+
+def _carried_factory(
+    material: Material, code: CarriedCode, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+) -> BlockFactory:
+    promised = material.record.artifact.file(CODE_KEY) if material.record is not None else None
+    # The bytes that are hashed here are those that run, at every load.
+    if promised is not None and promised.sha256 != code.sha256:
+        raise IntegrityError(
+            f"{printable(code.place)} is not the code that its document promises; it must give its whole sha256",
+            expected=f"sha256:{promised.sha256 or ''}",
+            found=f"sha256:{code.sha256}",
+        )
+    if not is_code_trusted(code.sha256, material.source, how.trust_code):
+        raise untrusted_code(printable(material.name), code.place, code.sha256)
+    found = code.factory_class()
+    beside = _translator_class(material, how, arguments, installed)
+    return build_from_arguments(found, arguments, what=f"factory {found.__name__}", beside=beside)
+
+
+def _with_arguments(thing: Thing, arguments: Mapping[str, Any], *, what: str) -> Thing:
+    fields = {name: getattr(thing, name) for name in field_names(type(thing))}
+    changed = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in fields}
+    return build_from_arguments(type(thing), {**fields, **changed}, what=what) if changed else thing
+
+
+def translator_for(
+    material: Material,
+    how: How,
+    arguments: Mapping[str, Any],
+    installed: InstalledEntryPoints,
+    factory: BlockFactory | None,
+) -> Translator | None:
+    """Where the translator comes from; the first match wins. Without one, predictions take and give arrays.
+
+    Raises:
+        PluginError: It cannot be had.
+        InputError: A field has a wrong type, or a value out of range.
+    """
+    if isinstance(how.translator, Translator):
+        return how.translator
+    found = _translator_class(material, how, arguments, installed)
+    if found is not None:
+        beside = type(factory) if factory is not None else None
+        translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
+    elif "zoo.translator" in material.header:
+        # Arguments of the call change fields of the translator that the file names.
+        named = translator_from_dict(material.header_value("zoo.translator", dict), installed)
+        translator = _with_arguments(named, how.arguments, what=f"translator {type(named).__name__}")
+    else:
+        return None
+    return translator.with_files(material.files)
+
+
+def _translator_class(
+    material: Material, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+) -> type[Translator] | None:
+    """The class of the translator that the call or the arguments name."""
+    if isinstance(how.translator, Translator):
+        return type(how.translator)
+    name = how.translator or next((arguments[key] for key in TRANSLATOR_ARGUMENTS if arguments.get(key)), None)
+    if name is None:
+        return None
+    return translator_class(_DJL_TRANSLATORS.get(str(name), str(name)), installed, carrier=material.carrier)
+
+
+def check_arguments(material: Material, how: How, factory: BlockFactory | None, translator: Translator | None) -> None:
+    """Tell of an argument that nobody takes: a warning where a document gives it.
+
+    Raises:
+        InputError: The user gave it.
+    """
+    taken = set(_OWN_ARGUMENTS)
+    for thing in (factory, translator):
+        if thing is not None:
+            taken |= {*field_names(type(thing)), *(snake_case(name) for name in thing.extra_arguments)}
+    for name in how.arguments:
+        if snake_case(name) not in taken:
+            known = taken - _OWN_ARGUMENTS
+            raise InputError(
+                f"nobody takes the argument {name!r}{did_you_mean(name, known)}. Taken: {listing(known, limit=20) or 'none'}"
+            )
+    # With a block of the caller's own, what the document says for a factory is for nobody.
+    for name in material.arguments if how.block is None else ():
+        if snake_case(name) not in taken:
+            warn(
+                f"{material.name}: nobody takes the argument {name!r} of its document{did_you_mean(name, taken)}",
+                ZooWarning,
+                stacklevel=2,
+            )
+
+
+def engine_options(material: Material, how: How, engine: Engine) -> dict[str, str]:
+    """The options that the engine heeds; one that it lacks is a warning where a document gives it.
+
+    Raises:
+        InputError: The user gave it.
+    """
+    known = engine.options
+    for name in how.options:
+        if name not in known:
+            raise InputError(
+                f"engine {engine.name} has no option {name!r}{did_you_mean(name, known)}. Options: {listing(known) or 'none'}"
+            )
+    for name in material.options:
+        if name not in known:
+            warn(f"{material.name}: engine {engine.name} has no option {name!r}", ZooWarning, stacklevel=2)
+    return {name: value for name, value in {**material.options, **how.options}.items() if name in known}
+
+
+def implied_engine(how: How, engines: Engines, installed: InstalledEntryPoints) -> str | None:
+    """The engine that a block or a factory given to the load is for; None where it leaves the choice."""
+    if how.block is not None:
+        owner = engines.owner_of(how.block)
+        if owner is None:
+            raise InputError(f"block: no installed engine knows a {type(how.block).__name__}")
+        return owner.name
+    if how.block_factory is None:
+        return None
+    if isinstance(how.block_factory, str):
+        name = how.block_factory.rpartition(":")[2]
+    else:
+        try:
+            name = entry_point_of(type(how.block_factory), BLOCK_FACTORIES, installed).name
+        except PluginError:
+            # A class that is registered nowhere can still build; it only cannot be found again.
+            return None
+    prefix = name.partition(".")[0]
+    return next((engine for engine in engines.names if engine.lower() == prefix), None)
