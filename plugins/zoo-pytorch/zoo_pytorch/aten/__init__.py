@@ -1,0 +1,57 @@
+"""The program kind ``torch.aten``: an exported network as data.
+
+The graph of a `torch.export.ExportedProgram` as JSON whose operators are on a shipped list, rebuilt as a `torch.fx.GraphModule`.
+Nothing is unpickled, and no name, text or number of a file becomes code. Weights are not inside; they are ordinary parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo_pytorch.aten.cutting import cut_program, output_names, without_last_block
+from zoo_pytorch.aten.description import describe, parameter_names
+from zoo_pytorch.aten.document import MAGIC, MAX_BYTES, read_document
+from zoo_pytorch.aten.exported import cut_exported
+from zoo_pytorch.aten.network import AtenNetwork, build_network
+from zoo_pytorch.aten.writing import NotExpressible, write_program
+
+__all__ = [
+    "MAGIC",
+    "MAX_BYTES",
+    "AtenNetwork",
+    "NotExpressible",
+    "cut_exported",
+    "cut_program",
+    "describe",
+    "fixed_dtypes",
+    "outputs",
+    "parameter_names",
+    "read_program",
+    "without_last_block",
+    "write_program",
+]
+
+
+def read_program(content: bytes | memoryview) -> AtenNetwork:
+    """The network of a program: its parameters and saved buffers are on the meta device, to be assigned; the rest has values.
+
+    Raises:
+        ParameterError: The content is malformed, too large or names what it must not; the message says at which node.
+    """
+    program = read_document(content)
+    return build_network(program, output_names(program))
+
+
+def outputs(source: bytes | memoryview | AtenNetwork) -> tuple[str, ...]:
+    """The names that a program can be cut at: nodes that give a tensor, in order; the output last.
+
+    Raises:
+        ParameterError: The content is no program.
+    """
+    return source.facts.outputs if isinstance(source, AtenNetwork) else output_names(read_document(source))
+
+
+def fixed_dtypes(network: AtenNetwork) -> tuple[str, ...]:
+    """The nodes and constants that fix a floating point dtype, so that the network cannot be converted to another."""
+    return network.facts.fixed_dtypes
