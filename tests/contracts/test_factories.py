@@ -25,6 +25,12 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, str]] = {
     "MLP": ({"inputs": 4, "hidden": (3,), "outputs": 2}, "mlp", "MLP"),
     "ResNetV1": ({"layers": 18, "classes": 10}, "resnet", "ResNet"),
     "EfficientNetLite0": ({"classes": 10}, "efficientnet", "EfficientNetLite0"),
+    "SSD": (
+        {"classes": 2, "backbone": (4, 6), "scales": (5,), "sizes": ((0.2,), (0.4, 0.5)), "ratios": (1.0, 2.0)},
+        "ssd",
+        "SSD",
+    ),
+    "TransformerEncoder": ({"hidden": 6, "layers": 1, "heads": 2, "pooler": False}, "transformer", "TransformerEncoder"),
 }
 
 
@@ -72,7 +78,7 @@ def test_a_network_made_by_its_class_knows_its_factory(factory: str, package: st
     fields, module, name = NETWORKS[factory]
     network = getattr(import_module(f"{package}.networks.{module}"), name)
 
-    found = zoo.factory_of(network(*fields.values()))
+    found = zoo.factory_of(network(**fields))
 
     assert found == getattr(import_module(f"{package}.factories"), factory)(**fields)
     assert isinstance(found.new_block(zoo.Model(None, engine=ENGINES[package]), None, {}), network)
@@ -93,6 +99,21 @@ def test_a_network_made_by_its_class_knows_its_factory(factory: str, package: st
             {"shape": (1,), "dtype": "float8"},
             "dtype must be one of float16, float32, float64, int32, int64, uint8, not 'float8'",
         ),
+        ("SSD", {"classes": 0}, "classes must be at least 1, not 0"),
+        ("SSD", {"backbone": ()}, "backbone must have at least one stage"),
+        ("SSD", {"backbone": (8, 0)}, "backbone must have channels of at least 1, not (8, 0)"),
+        ("SSD", {"scales": (-8,)}, "scales must have channels of at least 1, not (-8,)"),
+        ("SSD", {"scales": (8,)}, "sizes must have an entry for the backbone and for each of 1 scales, not 4"),
+        ("SSD", {"scales": (), "sizes": ((),)}, "sizes must have one or more numbers above 0, not ()"),
+        ("SSD", {"scales": (), "sizes": ((0.5, 0.0),)}, "sizes must have one or more numbers above 0, not (0.5, 0.0)"),
+        ("SSD", {"ratios": (1.0, -2.0)}, "ratios must have one or more numbers above 0, not (1.0, -2.0)"),
+        ("SSD", {"ratios": (float("inf"),)}, "ratios must have one or more numbers above 0, not (inf,)"),
+        ("TransformerEncoder", {"vocabulary": 0}, "vocabulary must be at least 1, not 0"),
+        ("TransformerEncoder", {"layers": 0}, "layers must be at least 1, not 0"),
+        ("TransformerEncoder", {"heads": 7}, "hidden must be a multiple of heads, not 768 with 7 heads"),
+        ("TransformerEncoder", {"activation": "tanh"}, "activation must be gelu or relu, not 'tanh'"),
+        ("TransformerEncoder", {"epsilon": 0.0}, "epsilon must be above 0 and below 1, not 0.0"),
+        ("TransformerEncoder", {"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
     ],
 )
 def test_a_field_out_of_range_is_refused_in_the_same_words(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo_core import BlockFactory
@@ -240,7 +240,20 @@ class TransformerEncoder(NeutralFactory):
         """Build `zoo_mxnet.networks.transformer.TransformerEncoder`."""
         from zoo_mxnet.networks import transformer
 
-        return transformer.TransformerEncoder(self)
+        return transformer.TransformerEncoder(**asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symbol(BlockFactory):
+    """A network that is a program as a whole, such as the ``-symbol.json`` that MXNet exports; the file brings it."""
+
+    engines: ClassVar[tuple[str, ...]] = ("MXNet",)
+
+    def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
+        """Build an empty `zoo_mxnet.SymbolBlock`."""
+        from zoo_mxnet.symbol import SymbolBlock
+
+        return SymbolBlock()
 
 
 def _require_positive(field: str, value: int) -> None:

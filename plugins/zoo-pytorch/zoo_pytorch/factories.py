@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo_core import BlockFactory
@@ -242,7 +242,7 @@ class TransformerEncoder(NeutralFactory):
         """Build `zoo_pytorch.networks.transformer.TransformerEncoder`."""
         from zoo_pytorch.networks import transformer
 
-        return transformer.TransformerEncoder(self)
+        return transformer.TransformerEncoder(**asdict(self))
 
 
 def _require_positive(field: str, value: int) -> None:

@@ -176,12 +176,12 @@ class TransformerEncoder(HybridBlock):
     """Maps token ids ``int64[batch, length]`` to `Encoded`, or to `States` where there is no pooler.
 
     Args:
-        factory: The sizes.
+        fields: Those of `factories.TransformerEncoder`, whose defaults are BERT-base.
     """
 
-    def __init__(self, factory: factories.TransformerEncoder) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__()
-        self._factory = factory
+        self._factory = factory = factories.TransformerEncoder(**fields)
         self.embeddings = Embeddings(factory)
         self.encoder = Encoder(factory)
         if factory.pooler:

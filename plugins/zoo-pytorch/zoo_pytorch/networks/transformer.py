@@ -8,7 +8,7 @@ Hugging Face publishes (Apache-2.0); none of their code is used.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everyone uses
@@ -170,12 +170,12 @@ class TransformerEncoder(nn.Module):
     """``int64[batch, length]`` token ids -> `Encoded`, or `States` where there is no pooler.
 
     Args:
-        factory: The sizes.
+        fields: Those of `factories.TransformerEncoder`, whose defaults are BERT-base.
     """
 
-    def __init__(self, factory: factories.TransformerEncoder) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__()
-        self._factory = factory
+        self._factory = factory = factories.TransformerEncoder(**fields)
         self.embeddings = Embeddings(factory)
         self.encoder = Encoder(factory)
         self.pooler = Pooler(factory) if factory.pooler else None
