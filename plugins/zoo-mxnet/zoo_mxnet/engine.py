@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from zoo_core import Device, Engine, InputError, LoadReport, ParameterError, read_parameters
+from zoo_core import Device, Engine, InputError, LoadReport, ParameterError, read_model_file
 from zoo_mxnet import parameters
 from zoo_mxnet.arrays import DTYPES, shared
 from zoo_mxnet.framework import mx
+from zoo_mxnet.symbol import PROGRAM, SymbolBlock
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +30,7 @@ class MXNetEngine(Engine):
     """Runs Gluon blocks with MXNet 1.9.1."""
 
     name: ClassVar[str] = "MXNet"
+    program_kinds: ClassVar[tuple[str, ...]] = (SymbolBlock.kind,)
     options: ClassVar[Mapping[str, str]] = {
         "hybridize": "compile a HybridBlock at its first run (true, the default) or run it operator by operator (false)",
         "static_alloc": "with hybridize: keep memory between runs, which is faster and takes more of it (false, the default)",
@@ -43,12 +45,12 @@ class MXNetEngine(Engine):
         return ("cpu", *(f"gpu:{index}" for index in range(mx.context.num_gpus())))
 
     def reads(self, path: Path) -> bool:
-        """Whether the bytes are those of safetensors, ``.pth`` or MXNet's ``.params``."""
+        """Whether the bytes are those of safetensors, ``.pth``, MXNet's ``.params`` or a symbol, with no other kind of program."""
         try:
-            read_parameters(path)
+            programs = read_model_file(path).programs
         except ParameterError:
             return False
-        return True
+        return all(program.kind in self.program_kinds for program in programs.values())
 
     def owns(self, block: object) -> bool:
         """Whether an object is a Gluon block."""
@@ -67,31 +69,38 @@ class MXNetEngine(Engine):
         dtype: str | None = None,
         device: Device | None = None,
     ) -> LoadReport:
-        """Fill a Gluon block from a mapped parameter file.
+        """Fill a Gluon block from a mapped parameter file, its empty SymbolBlocks from the programs inside.
 
         Args:
             block: Any Gluon block; its parameters have the structural names, such as ``0.weight``.
-            source: A file, open or by its path, or its content.
+            source: A file, open or by its path, or its content; a symbol as a whole fills a bare SymbolBlock.
             strict: Names and shapes must agree exactly.
             dtype: ``float16``, ``float32`` or ``float64`` for floating-point parameters; None keeps the file's.
             device: Where the parameters go; None: the CPU.
 
         Raises:
-            ParameterError: Names or shapes differ (when strict), the file is malformed, or MXNet cannot hold a tensor.
+            ParameterError: Names or shapes differ (when strict), the file is malformed, a program is none that a SymbolBlock may
+                take, or MXNet cannot hold a tensor.
             InputError: There is no such device or dtype.
         """
         context = self._context(device or Device())
-        return parameters.load(block, read_parameters(source), strict=strict, dtype=dtype, context=context)
+        return parameters.load(block, read_model_file(source), strict=strict, dtype=dtype, context=context)
 
     def save_parameters(
         self, block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Mapping[str, Array] | None = None
     ) -> None:
-        """Write a Gluon block's parameters as safetensors, under names that PyTorch shares.
+        """Write a Gluon block's parameters, and the programs in it, as safetensors, under names that PyTorch shares.
 
         Raises:
-            ParameterError: A parameter has no value yet, its name is reserved, or no attribute of a block leads to it.
+            ParameterError: A parameter has no value yet, a SymbolBlock is empty, a name is reserved, or no attribute of a block
+                leads to a parameter.
         """
         parameters.save(block, target, header, extra or {})
+
+    def programs(self, block: Any) -> dict[str, str]:
+        """The symbols that a Gluon block holds: the name of each among its parameters -> ``mxnet.symbol``."""
+        found = parameters.holders(block)
+        return {f"{prefix}{PROGRAM}": holder.kind for prefix, holder in found.items() if holder.program is not None}
 
     def forward(self, block: Any, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run a Gluon block in evaluation.
@@ -125,7 +134,8 @@ class MXNetEngine(Engine):
 
 def _placement(block: Any) -> tuple[Any, str | None]:
     """Where a block's parameters lie, and the dtype that its floating-point inputs must have; None: any."""
-    held = list(parameters.structural_parameters(block).values())
+    named = parameters.structural_parameters(block)
+    held = [parameter for name, parameter in named.items() if name.rpartition(".")[2] != PROGRAM]
     context = held[0].list_ctx()[0] if held else mx.cpu()
     dtypes = {np.dtype(parameter.dtype) for parameter in held}
     floats = [dtype for dtype in dtypes if np.issubdtype(dtype, np.floating)]
@@ -150,6 +160,8 @@ def _in_order(block: Any, arrays: Mapping[str, Array]) -> Iterable[tuple[str, Ar
 
 def _argument_names(block: Any) -> list[str]:
     """What a block's author calls its inputs; a ``hybrid_forward`` has ``F`` before them and the parameters after."""
+    if isinstance(block, SymbolBlock):
+        return list(block.inputs)
     is_hybrid = _is_hybrid(block)
     signature = inspect.signature(block.hybrid_forward if is_hybrid else block.forward)
     names = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
@@ -213,9 +225,13 @@ def _switch(options: Mapping[str, str], name: str, *, default: bool) -> bool:
 def load_parameters(block: Any, path: str | os.PathLike[str]) -> LoadReport:
     """Fill a Gluon block on the CPU from any parameter file that Zoo reads; names and shapes must agree exactly.
 
+    Empty SymbolBlocks in it are filled with the programs that the file has, which Gluon's own ``load_parameters`` cannot do. Each
+    is inspected before MXNet sees it, yet may use any amount of memory and time: load programs from where you trust them.
+
     Args:
         block: Any Gluon block.
-        path: A ``.safetensors``, ``.pth`` or ``.params`` file.
+        path: A ``.safetensors``, ``.pth`` or ``.params`` file; also a ``-symbol.json`` with a ``.params`` file beside it, which
+            fills a bare SymbolBlock.
 
     Raises:
         ParameterError: Names or shapes differ, or the file is malformed.

@@ -247,8 +247,6 @@ class TransformerEncoder(NeutralFactory):
 class Symbol(BlockFactory):
     """A network that is a program as a whole, such as the ``-symbol.json`` that MXNet exports; the file brings it."""
 
-    engines: ClassVar[tuple[str, ...]] = ("MXNet",)
-
     def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
         """Build an empty `zoo_mxnet.SymbolBlock`."""
         from zoo_mxnet.symbol import SymbolBlock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import safetensors.numpy
 from zoo_core import InputError, LoadReport, ParameterError
 from zoo_mxnet.arrays import DTYPES, FLOATS, agree, fill, is_initialized, shared
 from zoo_mxnet.framework import mx
+from zoo_mxnet.inspection import inspected
+from zoo_mxnet.symbol import PROGRAM, Filling, SymbolBlock, float32_weights, prepared
 from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 GOLDEN = "zoo.golden."
 #: The header's entry that says which names share one stored tensor.
 ALIASES = "zoo.aliases"
+#: The header's entry that describes the programs inside.
+PROGRAMS = "zoo.programs"
 #: PyTorch counts the batches that a batch norm has seen. Gluon does not, and only a momentum of None would read the count.
 _COUNTER = "num_batches_tracked"
 #: What a parameter can be filled from; bfloat16 is widened.
@@ -46,8 +51,16 @@ def structural_parameters(block: Any) -> dict[str, Any]:
     return named
 
 
+def holders(block: Any) -> dict[str, SymbolBlock]:
+    """The SymbolBlocks in a block, and itself, by what their parameters' names begin with: ``""``, ``1.``, ``body.0.``."""
+    found = {"": block} if isinstance(block, SymbolBlock) else {}
+    for name, child in block._children.items():
+        found |= {f"{name}.{inner}": holder for inner, holder in holders(child).items()}
+    return found
+
+
 def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, context: Any) -> LoadReport:
-    """Fill a block; it is unchanged where an error is raised.
+    """Fill a block, its empty SymbolBlocks first; it is unchanged where an error is raised.
 
     Args:
         block: Any Gluon block.
@@ -57,28 +70,104 @@ def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, co
         context: The MXNet context that the parameters go to.
 
     Raises:
-        ParameterError: Names or shapes differ (when strict), or MXNet cannot hold a tensor.
+        ParameterError: Names or shapes differ (when strict), a program is none that a SymbolBlock may take, or MXNet cannot hold
+            a tensor.
         InputError: MXNet does not compute with this dtype.
     """
     if dtype not in (None, *FLOATS):
         raise InputError(f"dtype {dtype!r}: MXNet computes with {', '.join(FLOATS)}; ask for one of these")
-    parameters = structural_parameters(block)
-    fit = _compare(parameters, file)
+    tree = _tree(block, file)
+    fit = _compare(tree, file)
     if strict and fit.report:
         raise fit.error(f"{file.name} does not fit {type(block).__name__}")
-    tensors = {name: file.tensors[source] for name, source in fit.sources.items()}
     _refuse_what_mxnet_cannot_hold(fit.sources.values(), file)
-    normalised = _batch_norms(parameters)
-    end = 0
+    for filling in tree.fillings:
+        filling.apply()
+    ends: dict[Any, int] = defaultdict(int)
+    tensors = {name: file.tensors[source] for name, source in fit.sources.items()}
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
-        value = shared(file[tensor.name], _dtype(tensor.dtype, dtype, normalised=_layer(name) in normalised))
+        value = shared(file[tensor.name], _dtype(tensor.dtype, dtype, normalised=tree.is_normalised(name)))
         # Two parameters over the same bytes would change together in training.
-        fill(parameters[name], value.copy() if tensor.offset < end else value, context)
-        end = max(end, tensor.offset + tensor.nbytes)
-    _initialize((parameters[name] for name in (*fit.missing, *fit.shapes)), context)
+        fill(tree.parameters[name], value.copy() if tensor.offset < ends[tensor.source] else value, context)
+        ends[tensor.source] = max(ends[tensor.source], tensor.offset + tensor.nbytes)
+    _initialize((tree.parameters[name] for name in (*fit.missing, *fit.shapes) if name in tree.parameters), context)
     # Copies run in threads of MXNet; whoever called may overwrite what they read as soon as this returns.
     mx.nd.waitall()
     return fit.report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """A block as it will be when its empty SymbolBlocks are filled.
+
+    Attributes:
+        parameters: All but the programs, by name.
+        programs: The bytes of each program, by name; None where there is none.
+        symbolic: The names among `parameters` that are weights of programs, which mean nothing to us.
+        float32: Those among them that MXNet wants in float32 beside float16.
+        fillings: What fills the empty SymbolBlocks.
+    """
+
+    parameters: Mapping[str, Any]
+    programs: Mapping[str, bytes | None]
+    symbolic: frozenset[str] = frozenset()
+    float32: frozenset[str] = frozenset()
+    fillings: tuple[Filling, ...] = ()
+
+    @property
+    def batch_norms(self) -> set[str]:
+        """What the names of layers with running statistics begin with; programs aside."""
+        names = self.parameters.keys() - self.symbolic
+        return {_layer(name) for name in names if name.rpartition(".")[2] == "running_mean"}
+
+    def is_normalised(self, name: str) -> bool:
+        """Whether a parameter belongs to a batch norm."""
+        return name in self.float32 if name in self.symbolic else _layer(name) in self.batch_norms
+
+
+def _tree(block: Any, file: ParameterFile | None = None) -> _Tree:
+    """A block's parameters and programs, empty SymbolBlocks filled in thought from a file.
+
+    Raises:
+        ParameterError: The file's program for one is of another kind, or not one that may be loaded.
+    """
+    found = holders(block)
+    fillings: dict[SymbolBlock, Filling] = {}
+    for prefix, holder in found.items():
+        if file is not None and holder.program is None and holder not in fillings and f"{prefix}{PROGRAM}" in file.programs:
+            fillings[holder] = _filling(prefix, holder, file)
+    parameters = structural_parameters(block)
+    symbolic: set[str] = set()
+    float32: set[str] = set()
+    programs: dict[str, bytes | None] = {}
+    for prefix, holder in found.items():
+        held = fillings.get(holder) or holder.filled
+        programs[f"{prefix}{PROGRAM}"] = held.content if held else None
+        parameters.pop(f"{prefix}{PROGRAM}", None)
+        if held:
+            parameters |= {f"{prefix}{name}": weight for name, weight in held.weights.items()}
+            symbolic |= {f"{prefix}{name}" for name in held.weights}
+            float32 |= {f"{prefix}{name}" for name in float32_weights(held.graph)}
+    return _Tree(
+        parameters=parameters,
+        programs=programs,
+        symbolic=frozenset(symbolic),
+        float32=frozenset(float32),
+        fillings=tuple(fillings.values()),
+    )
+
+
+def _filling(prefix: str, holder: SymbolBlock, file: ParameterFile) -> Filling:
+    program = file.programs[f"{prefix}{PROGRAM}"]
+    # A file that is data was let through as data, which no symbol is.
+    if program.kind != SymbolBlock.kind or file.is_data:
+        raise ParameterError(
+            f"{file.name}: {printable(program.name)} is a program of kind {program.kind}; MXNet's SymbolBlock takes "
+            f"{SymbolBlock.kind}",
+            mismatched=(program.name,),
+        )
+    weights = {name.removeprefix(prefix) for name in _stored_names(file) if name.startswith(prefix)} - {PROGRAM}
+    return holder.filling(prepared(program.content, name=f"{file.name}: {printable(program.name)}", weights=weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +207,11 @@ class _Fit:
         )
 
 
-def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
+def _compare(tree: _Tree, file: ParameterFile) -> _Fit:
     stored = _stored_names(file)
-    counted = {f"{layer}{_COUNTER}" for layer in _batch_norms(parameters)} - parameters.keys()
+    counted = {f"{layer}{_COUNTER}" for layer in tree.batch_norms}
     names_of = defaultdict(list)
-    for name, parameter in parameters.items():
+    for name, parameter in tree.parameters.items():
         names_of[parameter].append(name)
     sources, missing, shapes = {}, [], {}
     for parameter, names in names_of.items():
@@ -136,8 +225,26 @@ def _compare(parameters: Mapping[str, Any], file: ParameterFile) -> _Fit:
             sources[found] = stored[found]
         else:
             shapes[found] = f"{list(parameter.shape)} in the block, {list(file.tensors[stored[found]].shape)} in the file"
-    unexpected = tuple(name for name in stored if name not in parameters and name not in counted)
-    return _Fit(sources=sources, missing=tuple(missing), unexpected=unexpected, shapes=shapes)
+    for name, content in tree.programs.items():
+        if name not in file.programs:
+            missing.append(name)
+        elif not _is_same_program(file, name, content):
+            shapes[name] = "is another program in the file"
+    known = tree.parameters.keys() | tree.programs.keys() | counted
+    return _Fit(
+        sources=sources, missing=tuple(missing), unexpected=tuple(name for name in stored if name not in known), shapes=shapes
+    )
+
+
+def _is_same_program(file: ParameterFile, name: str, content: bytes | None) -> bool:
+    """Whether a file has the program that a block has, perhaps in MXNet's own spelling."""
+    program = file.programs[name]
+    if program.kind != SymbolBlock.kind or content is None:
+        return False
+    if program.content == content:
+        return True
+    weights = inspected(content).variables
+    return prepared(program.content, weights=weights, inputs=inspected(content).inputs).text().encode() == content
 
 
 def _stored_names(file: ParameterFile) -> dict[str, str]:
@@ -160,7 +267,7 @@ def _same_bits(file: ParameterFile, *names: str) -> bool:
     one, other = (file.tensors[name] for name in names)
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
-    if (one.offset, one.strides) == (other.offset, other.strides):
+    if one.source is other.source and (one.offset, one.strides) == (other.offset, other.strides):
         return True
     # As bytes, since a NaN is no other value than itself here.
     ours, theirs = (np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other))
@@ -188,11 +295,6 @@ def _layer(name: str) -> str:
     return name[: name.rfind(".") + 1]
 
 
-def _batch_norms(names: Iterable[str]) -> set[str]:
-    """The layers that keep running statistics."""
-    return {_layer(name) for name in names if name.rpartition(".")[2] == "running_mean"}
-
-
 def _dtype(stored: str, asked: str | None, *, normalised: bool) -> str:
     if stored not in (*FLOATS, "bfloat16"):
         return stored
@@ -208,32 +310,48 @@ def _initialize(parameters: Iterable[Any], context: Any) -> None:
 
 
 def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: Mapping[str, Array]) -> None:
-    """Write a block's parameters and further tensors as safetensors.
+    """Write a block's parameters, the programs in it and further tensors as safetensors.
 
     A batch norm whose parameters have PyTorch's names gets a counter of 0, without which PyTorch would not load it strictly.
 
     Args:
         block: Any Gluon block whose parameters have values.
         target: A path, written to as it is, or a stream.
-        header: The entries of ``__metadata__``; ``zoo.aliases`` is added where parameters are shared.
+        header: The entries of ``__metadata__``; ``zoo.aliases`` is added where parameters are shared or a program is held twice,
+            ``zoo.programs`` where there are programs.
         extra: Further tensors by name.
 
     Raises:
-        ParameterError: A parameter has no value yet, its name is reserved, or no attribute of a block leads to it.
+        ParameterError: A parameter has no value yet, a SymbolBlock is empty, a name is reserved, or no attribute of a block leads
+            to a parameter.
     """
-    parameters = structural_parameters(block)
-    _refuse_nameless(block, parameters)
-    _refuse_reserved(parameters)
+    tree = _tree(block)
+    _refuse_nameless(block, tree.parameters)
+    _refuse_reserved(tree.parameters)
     names: dict[Any, str] = {}
-    for name, parameter in parameters.items():
-        names.setdefault(parameter, name)
-    aliases = {name: names[parameter] for name, parameter in parameters.items() if names[parameter] != name}
-    tensors = {name: _value(name, parameter) for parameter, name in names.items()}
+    for name, held in (*tree.parameters.items(), *tree.programs.items()):
+        names.setdefault(held, name)
+    aliases = {name: names[held] for name, held in (*tree.parameters.items(), *tree.programs.items()) if names[held] != name}
+    tensors = {name: _value(name, tree) for name in names.values()}
     tensors |= {
-        f"{layer}{_COUNTER}": np.zeros((), np.int64) for layer in _batch_norms(tensors) if f"{layer}gamma" not in tensors
+        f"{layer}{_COUNTER}": np.zeros((), np.int64)
+        for layer in tree.batch_norms
+        if f"{layer}running_mean" in tensors and f"{layer}gamma" not in tensors
     }
     tensors |= {name: np.asarray(array, order="C") for name, array in extra.items()}
-    _write(tensors, {**header, ALIASES: json.dumps(aliases)} if aliases else dict(header), target)
+    entries = dict(header)
+    if aliases:
+        entries[ALIASES] = json.dumps(aliases)
+    if tree.programs:
+        entries[PROGRAMS] = json.dumps(_described(tree.programs))
+    _write(tensors, entries, target)
+
+
+def _described(programs: Mapping[str, bytes | None]) -> dict[str, dict[str, str]]:
+    """What the header says of programs."""
+    return {
+        name: {"kind": SymbolBlock.kind, "sha256": hashlib.sha256(content or b"").hexdigest()} for name, content in programs.items()
+    }
 
 
 def _write(tensors: dict[str, Array], metadata: dict[str, str], target: Path | BinaryIO) -> None:
@@ -261,9 +379,14 @@ def _refuse_reserved(names: Iterable[str]) -> None:
             raise ParameterError(f"parameter {name!r}: names that begin with {GOLDEN!r} are reserved")
 
 
-def _value(name: str, parameter: Any) -> Array:
+def _value(name: str, tree: _Tree) -> Array:
+    if name in tree.programs:
+        content = tree.programs[name]
+        if content is None:
+            raise ParameterError(f"{name}: this SymbolBlock is empty, load its parameters first", missing=(name,))
+        return np.frombuffer(content, np.uint8)
     try:
-        value: Array = parameter.list_data()[0].asnumpy()
+        value: Array = tree.parameters[name].list_data()[0].asnumpy()
     except RuntimeError as error:
         raise ParameterError(f"{name} has no value yet: load parameters, or initialize the block", missing=(name,)) from error
     return value

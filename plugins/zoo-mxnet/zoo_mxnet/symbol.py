@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 #: The name under which a SymbolBlock keeps its program, in every engine.
 PROGRAM = "_extra_state"
-#: What fresh weights of a normalisation are, by the operator's name for them; others are drawn at random.
-_INITIAL = {"gamma": "ones", "beta": "zeros", "moving_mean": "zeros", "moving_var": "ones"}
+#: What fresh weights are, by the operator's name for them; others are drawn at random.
+_INITIAL = {"bias": "zeros", "gamma": "ones", "beta": "zeros", "moving_mean": "zeros", "moving_var": "ones"}
+#: What operators call their weights.
+_WEIGHTS = frozenset(("weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "parameters"))
 #: A variable that claims to be larger is refused before anything is allocated for it.
 _MAX_ELEMENTS = 2**31
 
@@ -84,6 +86,11 @@ class SymbolBlock(HybridBlock):
         if values is not None:
             block._place(values, is_whole=output is None)
         return block
+
+    @property
+    def filled(self) -> Filling | None:
+        """What the block computes; None for an empty holder."""
+        return self._filled
 
     @property
     def program(self) -> bytes | None:
@@ -416,7 +423,11 @@ def _value(name: str, given: Any) -> Any:
 
 def _found_inputs(graph: Graph, weights: Collection[str] | None, name: str) -> tuple[str, ...]:
     if weights:
-        return tuple(variable for variable in graph.variables if variable not in weights)
+        # A weight that is missing must not pass for an input.
+        roles = _roles(graph)
+        found = tuple(each for each in graph.variables if each not in weights and roles.get(each, ("", False))[0] not in _WEIGHTS)
+        if found:
+            return found
     if "data" in graph.variables:
         return ("data",)
     raise ParameterError(f"{name}: say which are its inputs, inputs=(...), of {listed(graph.variables)}")
@@ -474,18 +485,17 @@ def _roles(graph: Graph) -> dict[str, tuple[str, bool]]:
     for node in graph.operators:
         for place, (index, _) in enumerate(node.inputs):
             if graph.nodes[index].op == VARIABLE and place < len(node.operator.inputs):
-                role = node.operator.inputs[place]
-                is_plain = role == "bias" or node.op.endswith("Norm")
-                roles[graph.nodes[index].name] = (role if is_plain else "", place in node.operator.written)
+                roles[graph.nodes[index].name] = (node.operator.inputs[place], place in node.operator.written)
     return roles
 
 
 def _weight(name: str, node: Node, role: str, is_written: bool) -> _Weight:
+    """A parameter without a value, which a fresh one will get by its role."""
     return _Weight(
         name,
         grad_req="null" if is_written else "write",
         shape=_shape(node),
-        init="zeros" if role == "bias" else _INITIAL.get(role),
+        init=_INITIAL.get(role),
         allow_deferred_init=True,
         differentiable=not is_written,
     )
