@@ -1,18 +1,15 @@
 """The program kind ``torch.aten``: an exported network as data.
 
-The graph of a `torch.export.ExportedProgram` as JSON whose operators are on a shipped list, rebuilt as a `torch.fx.GraphModule`.
-Nothing is unpickled, and no name, text or number of a file becomes code. Weights are not inside; they are ordinary parameters.
+The graph of a `torch.export.ExportedProgram` as JSON whose operators are on a shipped list, rebuilt as a
+`torch.fx.GraphModule`. Nothing is unpickled, and no name, text or number of a file becomes code. Weights are not inside; they
+are ordinary parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from zoo_pytorch.aten.cutting import cut_program, output_names, without_last_block
 from zoo_pytorch.aten.description import describe, parameter_names
 from zoo_pytorch.aten.document import MAGIC, MAX_BYTES, read_document
-from zoo_pytorch.aten.exported import cut_exported
 from zoo_pytorch.aten.network import AtenNetwork, build_network
 from zoo_pytorch.aten.writing import NotExpressible, write_program
 
@@ -21,7 +18,6 @@ __all__ = [
     "MAX_BYTES",
     "AtenNetwork",
     "NotExpressible",
-    "cut_exported",
     "cut_program",
     "describe",
     "fixed_dtypes",

@@ -12,8 +12,8 @@ A node has a name, an operator, arguments by position and, where there are any, 
 decided by the type that the operator's schema gives the argument: the name of a dtype, layout or memory format; text; or, where
 a tensor or a number belongs, a reference: the name of an input or earlier node, or in digits the number of a parameter, buffer,
 unsaved buffer or constant in this order. ``@training`` and ``@device`` are the network's mode and device. Numbers that JSON
-lacks are ``{"float":"inf"}`` and ``{"complex":[re,im]}``; ``{"training":0.1}`` is 0.1 in training and else 0. An output is a reference, null, ``{"value":...}``, or ``{"tuple":[]}``,
-``{"list":[]}`` or ``{"dict":{}}`` of outputs.
+lacks are ``{"float":"inf"}`` and ``{"complex":[re,im]}``; ``{"training":0.1}`` is 0.1 in training and else 0. An output is a
+reference, null, ``{"value":...}``, or ``{"tuple":[]}``, ``{"list":[]}`` or ``{"dict":{}}`` of outputs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
 import torch
@@ -39,6 +40,7 @@ from zoo_pytorch.aten.operators import (
     TRAINING_FLAGS,
     TRAINING_PROBABILITIES,
     Operator,
+    Parameter,
     Type,
     find_operator,
 )
@@ -72,8 +74,10 @@ MAX_NODES = 20_000
 MAX_OUTPUT_DEPTH = 8
 MAX_TEXT = 256
 MAX_DIMENSIONS = 64
-#: A tensor that a program declares or makes from literal sizes has at most this many elements. It is no bound on what a run
-#: takes, since sizes are also computed; it stops what needs one number to be absurd.
+#: A parameter, buffer or input has at most this many elements; nothing is allocated for it by reading a program.
+MAX_DECLARED = 1 << 36
+#: A tensor that a node makes from literal sizes has at most this many elements. It is no bound on what a run takes, since sizes
+#: are also computed; it stops what needs one number to be absurd.
 MAX_ELEMENTS = 1 << 31
 #: Arguments that say how many parts or layers there are.
 _COUNTS = frozenset({"sections", "chunks", "num_layers", "upscale_factor", "downscale_factor"})
@@ -92,7 +96,7 @@ MIN_STEP = 2.0**-10
 #: What a name stands for: a tensor, a list of tensors, a number, or several of these.
 Kind: TypeAlias = "str | tuple[str, ...]"
 
-_TENSOR_TYPE = re.compile(r"([a-z0-9]{1,16})\[((?:\*|[0-9]{1,18})(?:,(?:\*|[0-9]{1,18}))*)?\]")
+_TENSOR_TYPE = re.compile(r"([a-z0-9]{1,16})\[((?:\*|[0-9]{1,12})(?:,(?:\*|[0-9]{1,12})){0,63})?\]")
 _NUMBERS = frozenset({"int", "float", "bool", "number"})
 #: Which numbers may stand where one is asked.
 _ACCEPTED: Mapping[str, frozenset[str]] = {
@@ -128,7 +132,7 @@ def write_document(program: Program) -> bytes:
 
 
 def read_document(content: bytes | memoryview) -> Program:
-    """The program in bytes, checked so that running it can call nothing but operators of the list with arguments of their types.
+    """The program in bytes, checked: it calls nothing but operators of the list, with arguments of their types.
 
     Raises:
         ParameterError: It is malformed, too large, or names what it must not; the message says at which node.
@@ -241,6 +245,18 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
+@lru_cache(1024)
+def _parse_type(text: str) -> TensorType | None:
+    """A tensor's type from its written form; None where it is none, or too large."""
+    match = _TENSOR_TYPE.fullmatch(text)
+    if match is None or match[1] not in DTYPES:
+        return None
+    shape = tuple(None if size == "*" else int(size) for size in match[2].split(",")) if match[2] else ()
+    if len(shape) > MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > MAX_DECLARED:
+        return None
+    return TensorType(DTYPES[match[1]], shape)
+
+
 class _Reader:
     """A document on its way to a program: what its names stand for so far, and where it is, for messages."""
 
@@ -250,10 +266,11 @@ class _Reader:
         #: How many bits an integer that is computed from sizes can have.
         self._bits: dict[str, int] = {}
         self._states: list[str] = []
-        self._where = "the document"
+        #: The words of where the reader is; joined for messages only, since every node is a place.
+        self._where: tuple[object, ...] = ("the document",)
 
     def fail(self, message: str) -> NoReturn:
-        _fail(f"{self._where}: {message}")
+        _fail(f"{' '.join(_shown(word) if number else str(word) for number, word in enumerate(self._where))}: {message}")
 
     def program(self) -> Program:
         self._check_keys()
@@ -290,19 +307,19 @@ class _Reader:
             self.fail(f"lacks {', '.join(missing)}" if missing else f"has {_shown(unknown[0])}, which no program has")
 
     def _mapping(self, key: str) -> dict[str, Any]:
-        self._where = key
+        self._where = (key,)
         found = self._document.get(key, {})
         return found if isinstance(found, dict) else self.fail("expected a mapping")
 
     def _list(self, key: str) -> list[Any]:
-        self._where = key
+        self._where = (key,)
         found = self._document.get(key, [])
         return found if isinstance(found, list) else self.fail("expected a list")
 
     # Inputs and state
 
     def _input(self, name: str, raw: Any) -> TensorType | Fixed:
-        self._where = f"input {_shown(name)}"
+        self._where = ("input", name)
         if not names.is_input_name(name):
             self.fail("no such name is allowed for an input")
         if isinstance(raw, dict):
@@ -324,7 +341,7 @@ class _Reader:
     def _declared(self, key: str) -> dict[str, TensorType]:
         declared = {}
         for path, raw in self._mapping(key).items():
-            self._where = f"{key}, {_shown(path)}"
+            self._where = (key, path)
             declared[path] = self._tensor_type(raw)
             self._require_fixed_shape(declared[path])
         return declared
@@ -333,7 +350,7 @@ class _Reader:
         return {path: self._constant(key, path, raw, is_buffer) for path, raw in self._mapping(key).items()}
 
     def _constant(self, key: str, path: str, raw: Any, is_buffer: bool) -> Constant:
-        self._where = f"{key}, {_shown(path)}"
+        self._where = (key, path)
         if not (isinstance(raw, list) and len(raw) == 2 and isinstance(raw[1], str)):
             self.fail("expected a type and base64 text")
         kind = self._tensor_type(raw[0])
@@ -350,13 +367,10 @@ class _Reader:
         return Constant(type=kind, data=data, is_buffer=is_buffer)
 
     def _tensor_type(self, raw: Any) -> TensorType:
-        match = _TENSOR_TYPE.fullmatch(raw) if isinstance(raw, str) else None
-        if match is None or match[1] not in DTYPES:
-            self.fail(f"{_shown(raw)} is no type of a tensor, such as float32[*,3]")
-        shape = tuple(None if size == "*" else int(size) for size in match[2].split(",")) if match[2] else ()
-        if len(shape) > MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > MAX_ELEMENTS * 16:
-            self.fail(f"{_shown(raw)} is too large")
-        return TensorType(DTYPES[match[1]], shape)
+        found = _parse_type(raw) if isinstance(raw, str) else None
+        return (
+            found if found is not None else self.fail(f"{_shown(raw)} is no type of a tensor that can be, such as float32[*,3]")
+        )
 
     def _require_fixed_shape(self, kind: TensorType) -> int:
         """The number of elements."""
@@ -395,12 +409,12 @@ class _Reader:
     # Nodes
 
     def _node(self, number: int, raw: Any) -> Node:
-        self._where = f"node {number}"
+        self._where = (f"node {number}",)
         if not (isinstance(raw, list) and 3 <= len(raw) <= 4 and all(isinstance(text, str) for text in raw[:2])):
             self.fail("expected a name, an operator, a list of arguments and possibly a mapping of more")
         name, operator_name, arguments = raw[:3]
         named = raw[3] if len(raw) == 4 else {}
-        self._where = f"node {number} ({_shown(name)}, {_shown(operator_name)})"
+        self._where = (f"node {number}", name, operator_name)
         if not names.is_node_name(name) or name in self._document["inputs"] or name in self._kinds:
             self.fail("its name is no identifier, or is taken")
         if not isinstance(arguments, list) or not isinstance(named, dict):
@@ -418,25 +432,21 @@ class _Reader:
 
     def _aten(self, name: str, operator: Operator, arguments: list[Any], named: dict[str, Any]) -> Node:
         counter = self._counter(operator, named)
-        by_position = [parameter for parameter in operator.parameters if not parameter.is_keyword]
-        if len(arguments) > len(by_position):
-            self.fail(f"it takes at most {len(by_position)} arguments by position, and {len(arguments)} are there")
-        given = {parameter.name for parameter, _ in zip(by_position, arguments, strict=False)}
-        known = {parameter.name: parameter for parameter in operator.parameters}
+        if len(arguments) > len(operator.by_position):
+            self.fail(f"it takes {len(operator.by_position)} arguments by position, and {len(arguments)} are there")
+        positional = list(zip(operator.by_position, arguments, strict=False))
+        given = {parameter.name for parameter, _ in positional}
         for key in named:
-            if key not in known or key in given:
+            if key not in operator.by_name or key in given:
                 self.fail(f"argument {_shown(key)} is {'given twice' if key in given else 'none of this operator'}")
-        absent = [key for key, parameter in known.items() if parameter.is_required and key not in given and key not in named]
+        absent = [key for key in operator.required if key not in given and key not in named]
         if absent:
             self.fail(f"it lacks the argument {absent[0]}")
         node = Node(
             name=name,
             operator=operator.name,
-            arguments=tuple(
-                self._argument(operator, parameter.name, parameter.type, raw)
-                for parameter, raw in zip(by_position, arguments, strict=False)
-            ),
-            named={key: self._argument(operator, key, known[key].type, raw) for key, raw in named.items()},
+            arguments=tuple([self._argument(operator, parameter, raw) for parameter, raw in positional]),
+            named={key: self._argument(operator, operator.by_name[key], raw) for key, raw in named.items()},
             counter=counter,
         )
         self._check_range(operator, node)
@@ -456,7 +466,8 @@ class _Reader:
             self.fail("its counter is no buffer, or it counts nothing")
         return found.path
 
-    def _argument(self, operator: Operator, key: str, kind: Type, raw: Any) -> Any:
+    def _argument(self, operator: Operator, parameter: Parameter, raw: Any) -> Any:
+        key = parameter.name
         if raw == "@training":
             if TRAINING_FLAGS.get(operator.name) != key:
                 self.fail(f"argument {key} does not follow the network's mode")
@@ -465,7 +476,7 @@ class _Reader:
             if TRAINING_PROBABILITIES.get(operator.name) != key:
                 self.fail(f"argument {key} does not follow the network's mode")
             return TrainingOnly(self._probability(raw["training"]))
-        value = self._value(key, kind, raw)
+        value = self._value(key, parameter.type, raw)
         self._check_extent(key, value)
         return value
 
@@ -541,7 +552,7 @@ class _Reader:
                 return float(text)
             case {"complex": [int() | float() as real, int() | float() as imaginary], **rest} if not rest:
                 return self._complex(float(self._number(real).real), float(self._number(imaginary).real))
-        self.fail(f"{_shown(raw)} is no number")
+        return self.fail(f"{_shown(raw)} is no number")
 
     def _complex(self, real: float, imaginary: float) -> complex:
         """A complex number that Python writes as an expression of the same value: it has no way to write a negative zero."""
@@ -619,9 +630,8 @@ class _Reader:
     # Output
 
     def _whole_output(self) -> Any:
-        self._where = "output"
-        output = self._output(self._document["output"], 0)
-        return output
+        self._where = ("output",)
+        return self._output(self._document["output"], 0)
 
     def _output(self, raw: Any, depth: int) -> Any:
         if depth > MAX_OUTPUT_DEPTH:
@@ -640,7 +650,7 @@ class _Reader:
                 return {self._text(key): self._output(item, depth + 1) for key, item in items.items()}
             case {"value": value, **rest} if not rest:
                 return self._plain(value)
-        self.fail("expected references, null, values, and tuples, lists and mappings of such")
+        return self.fail("expected references, null, values, and tuples, lists and mappings of such")
 
 
 _TRUTHS = frozenset({"operator.eq", "operator.ge", "operator.gt", "operator.le", "operator.lt", "operator.ne", "torch.sym_not"})
@@ -668,5 +678,5 @@ def _bits(name: str, bits: list[int], values: list[Any]) -> int:
         case "operator.add" | "operator.sub":
             return max(bits) + 1
         case "operator.pow":
-            return bits[0] * max(1, values[1])
+            return bits[0] * max(1, int(values[1]))
     return max(bits)

@@ -56,7 +56,7 @@ def written(node: Node) -> list[Ref | State]:
     operator = find_operator(node.operator)
     if operator is None or not operator.is_aten:
         return []
-    found = [argument_of(node, operator, parameter.name) for parameter in operator.parameters if parameter.is_written]
+    found = [argument_of(node, operator, key) for key in operator.written]
     if node.operator in _WITH_STATISTICS and argument_of(node, operator, "training", "use_input_stats") is not False:
         found += [argument_of(node, operator, key) for key in _STATISTICS]
     return [value for value in found if isinstance(value, Ref | State)]
@@ -150,10 +150,9 @@ def _viewed(node: Node) -> Ref | State | None:
     if node.operator == GETITEM:
         return node.arguments[0]  # type: ignore[no-any-return]  # the reader admits a reference only
     operator = find_operator(node.operator)
-    if operator is None or not operator.gives_alias:
+    if operator is None or operator.viewed is None:
         return None
-    key = next((parameter.name for parameter in operator.parameters if parameter.is_aliased), operator.parameters[0].name)
-    source = argument_of(node, operator, key)
+    source = argument_of(node, operator, operator.viewed)
     return source if isinstance(source, Ref | State) else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from torch import fx, nn
 
@@ -34,12 +34,16 @@ def is_input_name(name: str) -> bool:
 def is_path(path: str) -> bool:
     """Whether a tensor may stand under this dotted path in a network."""
     segments = path.split(".", MAX_DEPTH)
-    return len(segments) <= MAX_DEPTH and all(
+    return len(segments) <= MAX_DEPTH and _is_segment(segments[0], is_root=True) and all(map(_is_segment, segments[1:]))
+
+
+@lru_cache(4096)
+def _is_segment(segment: str, *, is_root: bool = False) -> bool:
+    return (
         _SEGMENT.fullmatch(segment) is not None
         and not keyword.iskeyword(segment)
         and not segment.startswith("__")
-        and segment not in _taken(is_root=number == 0)
-        for number, segment in enumerate(segments)
+        and segment not in _taken(is_root=is_root)
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from zoo_core import InputError, ParameterError
+from zoo_pytorch.aten.code import CompactCode
 from zoo_pytorch.aten.operators import find_operator
 from zoo_pytorch.aten.program import (
     Constant,
@@ -22,8 +23,6 @@ from zoo_pytorch.aten.program import (
     TensorType,
     Training,
     TrainingOnly,
-    operands,
-    references,
 )
 
 #: Where a network keeps its `Facts`; fx copies `meta` with the module.
@@ -58,7 +57,8 @@ class AtenNetwork(fx.GraphModule):
         return facts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AtenNetwork:
-        copied: AtenNetwork = super().__deepcopy__(memo)
+        copied = super().__deepcopy__(memo)
+        assert isinstance(copied, AtenNetwork)  # noqa: S101  # PyTorch's annotation says less
         # fx registers every buffer anew, as one to save.
         for path in copied.facts.unsaved:
             module, name = _at(copied, path)
@@ -73,8 +73,8 @@ class AtenNetwork(fx.GraphModule):
                 found = fn(torch.empty(0, dtype=dtype)).dtype
                 if found != dtype:
                     raise ParameterError(
-                        f"the program cannot be converted from {dtype} to {found}: {_listed(fixed)} fixed its dtype when it was "
-                        "exported; convert the original module and export it again"
+                        f"the program cannot be converted from {dtype} to {found}: {_listed(fixed)} fixed its dtype when it "
+                        "was exported; convert the original module and export it again"
                     )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # PyTorch's is untyped
         return self
@@ -177,6 +177,7 @@ class _Builder:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._graph = fx.Graph()
+        self._graph.set_codegen(CompactCode())
         self._values: dict[str, fx.Node] = {}
         self._states: dict[str, fx.Node] = {}
         self._training: fx.Node | None = None
@@ -189,9 +190,8 @@ class _Builder:
             else:
                 self._values[name] = self._graph.placeholder(name)
         self._check_inputs()
+        self._count_batches()
         for node in self._program.nodes:
-            if node.counter is not None:
-                self._graph.call_function(count_batch, (self._state(node.counter), self._mode()))
             self._add(node)
         self._graph.output(self._value(self._program.output))
         return self._graph
@@ -202,6 +202,11 @@ class _Builder:
                 self._graph.call_function(expect_value, (self._values[name], name, kind.value))
             else:
                 self._graph.call_function(expect_shape, (self._values[name], name, kind.shape))
+
+    def _count_batches(self) -> None:
+        counters = [self._state(node.counter) for node in self._program.nodes if node.counter is not None]
+        if counters:
+            self._graph.call_function(count_batch, (self._mode(), counters))
 
     def _add(self, node: Node) -> None:
         found = find_operator(node.operator)
@@ -232,7 +237,7 @@ class _Builder:
 
     def _state(self, path: str) -> fx.Node:
         if path not in self._states:
-            self._states[path] = self._graph.get_attr(path)
+            self._states[path] = self._graph.create_node("get_attr", path)
         return self._states[path]
 
     def _mode(self) -> fx.Node:
@@ -243,20 +248,12 @@ class _Builder:
     def _own_device(self) -> fx.Node:
         """The device of the first tensor that the network owns, or of its first input."""
         if self._device is None:
-            used = {value.path for node in self._program.nodes for value in operands(node) if isinstance(value, State)}
-            used |= {value.path for value in references(self._program.output) if isinstance(value, State)}
-            owned = [
-                path for path in (*self._program.parameters, *self._program.buffers, *self._program.constants) if path in used
-            ]
-            inputs = [name for name, kind in self._program.inputs.items() if isinstance(kind, TensorType)]
-            if owned:
-                anchor = self._state(owned[0])
-            elif inputs:
-                anchor = self._values[inputs[0]]
-            else:
-                raise ParameterError(
-                    "torch.aten program: it makes tensors on a device, and has no tensor or input that is on one"
-                )
+            program = self._program
+            owned = next(iter((*program.parameters, *program.buffers, *program.constants)), None)
+            inputs = [name for name, kind in program.inputs.items() if isinstance(kind, TensorType)]
+            if owned is None and not inputs:
+                raise ParameterError("torch.aten program: it makes tensors on a device, and has no tensor that is on one")
+            anchor = self._values[inputs[0]] if owned is None else self._state(owned)
             self._device = self._graph.call_function(getattr, (anchor, "device"))
         return self._device
 
@@ -264,10 +261,11 @@ class _Builder:
 # What generated code calls beside operators; fx finds them as attributes of this module.
 
 
-def count_batch(counter: Tensor, training: bool) -> None:
-    """Count a batch of a batch norm that trains, as `torch.nn.BatchNorm2d` does."""
+def count_batch(training: bool, counters: list[Tensor]) -> None:
+    """Count a batch of every batch norm that trains, as `torch.nn.BatchNorm2d` does."""
     if training:
-        counter.add_(1)
+        for counter in counters:
+            counter.add_(1)
 
 
 def only_in_training(probability: float, training: bool) -> float:

@@ -15,7 +15,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -218,18 +218,43 @@ class Operator:
     results: tuple[str, ...] = ()
     gives_alias: bool = False
 
-    @property
-    def writes(self) -> bool:
-        """Whether it writes to an argument."""
-        return any(parameter.is_written for parameter in self.parameters)
+    @cached_property
+    def by_name(self) -> Mapping[str, Parameter]:
+        """Its parameters."""
+        return {parameter.name: parameter for parameter in self.parameters}
 
-    @property
+    @cached_property
+    def by_position(self) -> tuple[Parameter, ...]:
+        """The parameters that may be given by position."""
+        return tuple(parameter for parameter in self.parameters if not parameter.is_keyword)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The names of parameters without a default."""
+        return tuple(parameter.name for parameter in self.parameters if parameter.is_required)
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """The names of arguments that it writes to, by its schema."""
+        return tuple(parameter.name for parameter in self.parameters if parameter.is_written)
+
+    @cached_property
+    def viewed(self) -> str | None:
+        """The name of the argument that a result may share memory with."""
+        if not self.gives_alias:
+            return None
+        return next((parameter.name for parameter in self.parameters if parameter.is_aliased), self.parameters[0].name)
+
+    @cached_property
     def is_aten(self) -> bool:
         """Whether it is one of PyTorch's tensor operators."""
         return self.name.startswith("aten::")
 
 
 _ALLOWED = frozenset(ATEN)
+_python = {name: Operator(name, function) for name, (function, _) in SIZES.items()} | {
+    GETITEM: Operator(GETITEM, operator.getitem)
+}
 
 
 def find_operator(name: str) -> Operator | None:
@@ -238,11 +263,7 @@ def find_operator(name: str) -> Operator | None:
     Raises:
         ParameterError: The list has it and this PyTorch does not.
     """
-    if name == GETITEM:
-        return Operator(name, operator.getitem)
-    if name in SIZES:
-        return Operator(name, SIZES[name][0])
-    return _aten(name) if name in _ALLOWED else None
+    return _python.get(name) or (_aten(name) if name in _ALLOWED else None)
 
 
 # Names from a file reach this cache only after the look-up above, which bounds it.

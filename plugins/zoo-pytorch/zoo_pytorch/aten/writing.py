@@ -345,11 +345,7 @@ def _counting(nodes: list[Node], buffers: Mapping[str, TensorType]) -> list[Node
     counters = {number: _counter(node, buffers) for number, node in enumerate(nodes)}
     counted = {path for path in counters.values() if path is not None}
     # Exported for training, the counter is a buffer that one is added to, in place or as a new value that is copied to it.
-    added = {
-        node.name
-        for node in nodes
-        if node.operator == "aten::add.Tensor" and _is_count(node, counted)
-    }  # fmt: skip
+    added = {node.name for node in nodes if node.operator == "aten::add.Tensor" and _is_count(node, counted)}
     kept = []
     for number, node in enumerate(nodes):
         counts = node.operator == "aten::add_.Tensor" and _is_count(node, counted)
@@ -392,9 +388,9 @@ def _flag(node: Node) -> bool | None:
     key = TRAINING_FLAGS.get(node.operator)
     if found is None or key is None:
         return None
-    if any(parameter.name == "running_mean" for parameter in found.parameters):
-        if not isinstance(argument_of(node, found, "running_mean"), State):
-            return None
+    has_statistics = any(parameter.name == "running_mean" for parameter in found.parameters)
+    if has_statistics and not isinstance(argument_of(node, found, "running_mean"), State):
+        return None
     flag = argument_of(node, found, key)
     return flag if isinstance(flag, bool) else None
 
