@@ -46,6 +46,17 @@ class NeutralFactory(BlockFactory):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Symbol(BlockFactory):
+    """An empty `zoo_pytorch.SymbolBlock`, which a program file fills: the program is the network."""
+
+    def new_block(self, model: Model, model_path: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
+        """Build the empty holder."""
+        from zoo_pytorch import symbol
+
+        return symbol.SymbolBlock()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity(NeutralFactory):
     """A network that gives back what it gets."""
 
