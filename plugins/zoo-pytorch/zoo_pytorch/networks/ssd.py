@@ -102,7 +102,7 @@ class SSD(nn.Module):
         anchors = torch.cat(
             [anchors_of(x, sizes, self._factory.ratios) for x, sizes in zip(features, self._factory.sizes, strict=True)]
         )
-        return Detections(torch.cat(scores, 1), torch.cat(offsets, 1), anchors.expand(len(x), -1, -1))
+        return Detections(torch.cat(scores, 1), torch.cat(offsets, 1), anchors.expand(x.shape[0], -1, -1))
 
 
 def anchors_of(feature: Tensor, sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
@@ -133,7 +133,7 @@ def anchors_of(feature: Tensor, sizes: Sequence[float], ratios: Sequence[float])
 
 def _by_anchor(found: Tensor, values: int) -> Tensor:
     """``[batch, anchors * values, height, width]`` -> ``[batch, height * width * anchors, values]``."""
-    return found.permute(0, 2, 3, 1).reshape(len(found), -1, values)
+    return found.permute(0, 2, 3, 1).reshape(found.shape[0], -1, values)
 
 
 def _halving_first(inputs: int, outputs: int) -> Stage:
