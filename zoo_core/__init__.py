@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from zoo_core.selection import Refusal as Refusal
     from zoo_core.translator import Translator as Translator
     from zoo_core.translator import TranslatorContext as TranslatorContext
+    from zoo_core.wording import bytes_text as bytes_text
     from zoo_core.wording import did_you_mean as did_you_mean
     from zoo_core.wording import listing as listing
     from zoo_core.wording import printable as printable
@@ -115,7 +116,7 @@ _HOMES = {
     "repository.base": ("Repository",),
     "selection": ("Explanation", "Refusal"),
     "translator": ("Translator", "TranslatorContext"),
-    "wording": ("did_you_mean", "listing", "printable"),
+    "wording": ("bytes_text", "did_you_mean", "listing", "printable"),
     "zoo": ("ModelZoo",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

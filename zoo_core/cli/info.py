@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -80,9 +81,11 @@ _SHOWN_ELSEWHERE = ("zoo.format", "zoo.programs", "zoo.aliases")
 
 def _header(found: ModelInfo) -> Iterator[tuple[str, str]]:
     """The header's entries in words; one that is malformed, or that nobody here knows, as it stands."""
-    for key, text in found.header.items():
+    order = [*(key for key in _ENTRIES if key in found.header), *(key for key in found.header if key not in _ENTRIES)]
+    for key in order:
         if key in _SHOWN_ELSEWHERE:
             continue
+        text = found.header[key]
         try:
             if key == "zoo.signature":
                 yield from _signature(json.loads(text))
@@ -101,7 +104,8 @@ def _signature(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_short(json.dumps(value))}" for name, value in fields.items())
+    # A thousand class names would fill the screen.
+    return ", ".join(f"{name}={_short(json.dumps(value, ensure_ascii=False))}" for name, value in fields.items())
 
 
 def _short(text: str, limit: int = 60) -> str:
@@ -127,7 +131,8 @@ def _cost(found: ModelInfo) -> list[tuple[str, str]]:
 def _count(found: ModelInfo) -> str:
     if not found.parameters:
         return "seen when the file is here" if not found.format else "none beside the program"
-    return f"{len(found.parameters)} tensors"
+    values = sum(math.prod(item["shape"]) for item in found.parameters.values())
+    return f"{len(found.parameters)} tensors, {values:,} values"
 
 
 def _runs(found: ModelInfo) -> list[tuple[str, str]]:

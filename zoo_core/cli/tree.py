@@ -33,7 +33,7 @@ def _lines(parameters: Mapping[tuple[str, ...], Mapping[str, Any]], depth: int, 
     parts: dict[str, dict[tuple[str, ...], Mapping[str, Any]]] = {}
     for path, item in parameters.items():
         parts.setdefault(path[0], {})[path[1:]] = item
-    for name, part in parts.items():
+    for name, part in sorted(parts.items(), key=lambda item: _number(item[0])):
         if () in part:
             yield f"{indent}{name}  {_described(part[()])}"
             continue
@@ -47,6 +47,11 @@ def _lines(parameters: Mapping[tuple[str, ...], Mapping[str, Any]], depth: int, 
         else:
             yield f"{indent}{name}  {size}"
             yield from _lines(part, depth - 1, f"{indent}  ")
+
+
+def _number(name: str) -> int:
+    """By what parts are ordered: 2 before 10; names stay in the order of the file."""
+    return int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else -1
 
 
 def _joined(name: str, part: dict[tuple[str, ...], Mapping[str, Any]]) -> tuple[str, dict[tuple[str, ...], Mapping[str, Any]]]:
