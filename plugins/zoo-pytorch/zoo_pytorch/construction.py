@@ -79,13 +79,18 @@ def build_on_meta(make: Callable[[], Any]) -> Any:
 
 def left_on_meta(block: nn.Module) -> list[str]:
     """The names of tensors that are still on the meta device, wherever a module holds them."""
-    return [
-        f"{path}.{name}" if path else name
-        for path, module in block.named_modules()
-        for key, value in vars(module).items()
-        if type(value) not in _PLAIN and key not in _REGISTRIES
-        for name in _meta_in(value, "" if key in _TENSORS else key, set())
-    ]
+    return [f"{path}.{name}" if path else name for path, module in block.named_modules() for name in _names_on_meta(module)]
+
+
+def _names_on_meta(module: nn.Module) -> Iterator[str]:
+    if isinstance(module, torch.jit.ScriptModule):
+        # TorchScript holds its tensors itself.
+        tensors = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        yield from (name for name, tensor in tensors if tensor.is_meta)
+        return
+    for key, value in vars(module).items():
+        if type(value) not in _PLAIN and key not in _REGISTRIES:
+            yield from _meta_in(value, "" if key in _TENSORS else key, set())
 
 
 #: What almost every attribute of a module is, and no tensor.

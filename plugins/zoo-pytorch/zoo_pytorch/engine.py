@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo_core import BlockFactory, Device, Engine, InputError, LoadReport, Model, ParameterFile, kind_of
+from zoo_core import BlockFactory, Device, Engine, InputError, LoadReport, Model, ParameterFile, kind_of, read_model_file
 from zoo_pytorch.construction import build_on_meta
+from zoo_pytorch.holders import programs_of
 from zoo_pytorch.parameters import load_parameters, save_parameters
+from zoo_pytorch.programs import KINDS
+from zoo_pytorch.symbol import SymbolBlock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +34,7 @@ class PyTorchEngine(Engine):
     """PyTorch 2; blocks are ``torch.nn.Module``."""
 
     name: ClassVar[str] = "PyTorch"
+    program_kinds: ClassVar[tuple[str, ...]] = KINDS
     options: ClassVar[Mapping[str, str]] = {"mapLocation": "DJL's; parameters always go to the device that was asked for"}
 
     def version(self) -> str:
@@ -42,8 +46,10 @@ class PyTorchEngine(Engine):
         return ["cpu", *(f"gpu:{index}" for index in range(_gpu_count()))]
 
     def reads(self, path: Path) -> bool:
-        """Whether the bytes are a parameter file that holds data."""
-        return kind_of(path).trust == "data"
+        """Whether the bytes are a parameter file, or a program, whose programs are all of this engine."""
+        if kind_of(path).trust == "unknown":
+            return False
+        return all(program.kind in self.program_kinds for program in read_model_file(path).programs.values())
 
     def owns(self, block: object) -> bool:
         """Whether it is a ``torch.nn.Module``."""
@@ -84,10 +90,14 @@ class PyTorchEngine(Engine):
             try:
                 args, keywords = _arguments(block, inputs)
                 outputs = block(*args, **keywords)
-            except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            except (RuntimeError, TypeError, IndexError, ValueError, AssertionError) as error:
                 shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in arrays.items())
                 raise InputError(f"{type(block).__name__} cannot run on {shapes}: {error}") from error
             return {name: _as_array(name, value) for name, value in _named(outputs).items()}
+
+    def programs(self, block: nn.Module) -> Mapping[str, str]:
+        """The programs that a module's SymbolBlocks hold."""
+        return programs_of(block)
 
     def prepare(self, block: nn.Module, options: Mapping[str, str]) -> None:
         """Put a module into evaluation mode."""
@@ -135,7 +145,7 @@ def _arguments(block: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[tuple[Te
     if list(inputs) == ["input"]:
         return in_order
     try:
-        signature = inspect.signature(block.forward)
+        signature = block.signature if isinstance(block, SymbolBlock) else inspect.signature(block.forward)
     except (TypeError, ValueError):  # a compiled method may have none
         return in_order
     if not inputs.keys() <= {name for name, parameter in signature.parameters.items() if parameter.kind in NAMED}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from zoo_core import LoadReport, ParameterError, ParameterFile, read_parameters
+from zoo_core import LoadReport, ParameterError, ParameterFile, read_model_file
 from zoo_pytorch.construction import left_on_meta
+from zoo_pytorch.holders import Filled, empty_programs, fill, programs_of, unchanged_programs
+from zoo_pytorch.programs import as_bytes, is_same, only_data
+from zoo_pytorch.weights import like, place, tensors_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +35,8 @@ def load_parameters(
 ) -> LoadReport:
     """Fill a block from a parameter file; it is unchanged where an error is raised and ``strict`` was asked.
 
+    Its SymbolBlocks take the file's programs first. A weight that such a program shares with another tensor is tied to it.
+
     Parameters on the meta device are replaced by the mapped tensors of the file, which keep the file's dtype; those of a block
     that already has values are written into, so that an optimizer made earlier keeps them.
 
@@ -38,19 +44,33 @@ def load_parameters(
         ParameterError: Names or shapes differ (when strict), two names of one parameter have different values in the file, or
             a tensor has no value afterwards.
     """
-    file = read_parameters(source)
+    file = read_model_file(source)
+    with only_data(file.is_data), unchanged_programs(block):
+        filled = fill(block, file)
+        return _filled_from(block, file, filled, strict=strict, dtype=dtype, device=device)
+
+
+def _filled_from(
+    block: nn.Module, file: ParameterFile, filled: Filled, *, strict: bool, dtype: torch.dtype | None, device: torch.device
+) -> LoadReport:
+    """Load the weights of a block whose SymbolBlocks have their programs."""
     own = block.state_dict(keep_vars=True)
-    tensors = _tensors(file, own)
+    tensors, ties = _tensors(file, own, filled)
     mismatched = {name: tensor for name, tensor in tensors.items() if name in own and not _fits(own[name], tensor)}
-    is_empty = any(isinstance(value, Tensor) and value.is_meta for value in own.values())
+    others = [value for name, value in own.items() if name not in filled.weights and name not in filled.programs]
+    # What no program brought decides; of a program alone, nobody can hold a parameter yet.
+    is_empty = any(isinstance(value, Tensor) and value.is_meta for value in others) or not others
     # Where names differ, only PyTorch knows whether a module renames old ones, and it compares while it writes.
     may_fail = bool(mismatched) or own.keys() != tensors.keys() or not all(isinstance(value, Tensor) for value in own.values())
     for name in mismatched:
         del tensors[name]
     with _unchanged_on_failure(block, copies=strict and may_fail and not is_empty):
+        if not is_empty:
+            _assign_new(block, tensors, own, filled, ties)
         if not strict:
-            _initialise(block, [name for name in own if name not in tensors])
+            _initialise(block, [name for name in own if name not in tensors and name not in filled.weights])
         missing, unexpected = _load(block, tensors, file.name, assign=is_empty)
+        missing += [name for name in empty_programs(block) if name not in missing]
         report = LoadReport(
             missing=tuple(name for name in missing if name not in mismatched),
             unexpected=tuple(unexpected),
@@ -77,22 +97,33 @@ def save_parameters(
     """
     state = block.state_dict()
     _refuse_unwritable(state)
-    tensors, aliases = _untied(state)
+    found = programs_of(block)
+    if empty := empty_programs(block):
+        raise ParameterError(f"without a program yet: {_listed(empty)}. Load parameters first", missing=empty)
+    tensors, aliases = _untied(state | _once({name: state[name] for name in found}))
     tensors |= {name: torch.from_numpy(array.copy()) for name, array in extra.items()}
     metadata = dict(header) | ({"zoo.aliases": json.dumps(aliases)} if aliases else {})
+    if found:
+        metadata["zoo.programs"] = json.dumps(
+            {name: {"kind": kind, "sha256": sha256(as_bytes(state[name])).hexdigest()} for name, kind in found.items()}
+        )
     if isinstance(target, Path):
         safetensors.torch.save_file(tensors, target, metadata)
     else:
         target.write(safetensors.torch.save(tensors, metadata))
 
 
-def _tensors(file: ParameterFile, own: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The file's tensors by all their names, those that a block ties as one object."""
+def _tensors(file: ParameterFile, own: Mapping[str, Any], filled: Filled) -> tuple[dict[str, Tensor], list[list[str]]]:
+    """The file's tensors by all their names, those that are tied as one object; and which names are tied."""
     tensors = {name: _tensor(file, name) for name in file.tensors if not name.startswith(GOLDEN)}
     tensors |= {name: _tensor(file, stored) for name, stored in file.aliases.items()}
-    _share_tied(file, tensors, own)
-    _separate_untied(tensors)
-    return tensors
+    tensors |= {name: value for name, value in filled.values.items() if name not in tensors}
+    ties = _tied_names(file, tensors, own, filled)
+    _share_tied(file, tensors, own, ties)
+    # A program is what its holder made of it, so that the holder sees that it has it.
+    named = {name for name in filled.programs if name in own}
+    _separate_untied({name: tensor for name, tensor in tensors.items() if name not in named}, tensors)
+    return tensors | {name: filled.programs[name] for name in named}, ties
 
 
 def _tensor(file: ParameterFile, name: str) -> Tensor:
@@ -104,27 +135,47 @@ def _tensor(file: ParameterFile, name: str) -> Tensor:
     return torch.from_numpy(stored.raw()).view(dtype)
 
 
-def _share_tied(file: ParameterFile, tensors: dict[str, Tensor], own: Mapping[str, Any]) -> None:
-    """Give all names of one parameter the same object, so that assigning does not untie them."""
-    names_of: dict[int, list[str]] = {}
+def _tied_names(file: ParameterFile, tensors: Mapping[str, Tensor], own: Mapping[str, Any], filled: Filled) -> list[list[str]]:
+    """The names of each tensor that has several: those that the block ties, and those that the file ties to a new program's.
+
+    A structure with an empty holder in it cannot say that a weight of the program is tied to another, so the file does.
+    """
+    group_of: dict[str, list[str]] = {}
+    by_object: dict[int, list[str]] = {}
     for name, value in own.items():
         if isinstance(value, Tensor):
-            names_of.setdefault(id(value), []).append(name)
-    for names in names_of.values():
+            group_of[name] = by_object.setdefault(id(value), [])
+            group_of[name].append(name)
+    for name, stored in file.aliases.items():
+        if name in group_of and stored in group_of and not filled.weights.isdisjoint((name, stored)):
+            one, other = group_of[stored], group_of[name]
+            if one is not other and all(_stands_for(own[one[0]], own[each], tensors[stored]) for each in (*one, *other)):
+                one.extend(other)
+                group_of.update(dict.fromkeys(other, one))
+    return [names for names in {id(group): group for group in group_of.values()}.values() if len(names) > 1]
+
+
+def _stands_for(own: Tensor, other: Tensor, tensor: Tensor) -> bool:
+    return isinstance(own, nn.Parameter) == isinstance(other, nn.Parameter) and _fits(other, tensor)
+
+
+def _share_tied(file: ParameterFile, tensors: dict[str, Tensor], own: Mapping[str, Any], ties: Iterable[list[str]]) -> None:
+    """Give all names of one parameter the same object, so that assigning does not untie them."""
+    for names in ties:
         present = [name for name in names if name in tensors]
-        if len(names) == 1 or not present:
+        if not present:
             continue
-        _refuse_conflict(file, present)
+        _refuse_conflict(file, [name for name in present if name in file.tensors or name in file.aliases])
         shared, held = tensors[present[0]], own[names[0]]
         if isinstance(held, nn.Parameter) and _fits(held, shared):
             shared = nn.Parameter(shared, requires_grad=held.requires_grad)
         tensors.update(dict.fromkeys(names, shared))
 
 
-def _separate_untied(tensors: dict[str, Tensor]) -> None:
+def _separate_untied(given: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> None:
     """Give each parameter memory of its own: two over the same bytes of the file would change together in training."""
     first: dict[int, Tensor] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in given.items():
         if (
             not isinstance(tensor, nn.Parameter)
             and tensor.numel()
@@ -133,9 +184,27 @@ def _separate_untied(tensors: dict[str, Tensor]) -> None:
             tensors[name] = tensor.clone()
 
 
+def _assign_new(
+    block: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Any], filled: Filled, ties: Iterable[list[str]]
+) -> None:
+    """Put the weights of new programs where they belong, in a block whose other parameters are to be written into.
+
+    They become the tensors of the file, or the block's own parameter that they are tied to.
+    """
+    group_of = {name: names for names in ties for name in names}
+    for name in filled.weights:
+        if name in tensors:
+            kept = [own[other] for other in group_of.get(name, ()) if other not in filled.weights]
+            tensor = kept[0] if kept else tensors[name]
+            place(block, name, tensor if isinstance(tensor, nn.Parameter) else like(own[name], tensor))
+    placed = block.state_dict(keep_vars=True)
+    # Copying a tensor to itself does nothing.
+    tensors.update({name: placed[name] for name in filled.weights if name in tensors})
+
+
 def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
     """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
-    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names)
+    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names) or ("",)
     for other in others:
         if not _same_bits(file, first, other):
             raise ParameterError(
@@ -162,12 +231,17 @@ def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
     Args:
         copies: Values may be overwritten before it fails, so they are kept too; else it is enough to know the tensors.
     """
+    scripts = [module for module in block.modules() if isinstance(module, torch.jit.ScriptModule)]
     registries: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        (registry, dict(registry)) for module in block.modules() for registry in (module._parameters, module._buffers)
+        (registry, dict(registry))
+        for module in block.modules()
+        if module not in scripts
+        for registry in (module._parameters, module._buffers)
     ]
-    held = {
-        id(tensor): tensor for _, own in registries for tensor in own.values() if tensor is not None and not is_lazy(tensor)
-    }
+    # Those of TorchScript are no dictionaries, only look like some.
+    compiled = [(module, name, tensor) for module in scripts for name, tensor in tensors_of(module, recurse=False).items()]
+    tensors = [*(tensor for _, own in registries for tensor in own.values()), *(tensor for _, _, tensor in compiled)]
+    held = {id(tensor): tensor for tensor in tensors if tensor is not None and not is_lazy(tensor)}
     values = [(tensor, tensor.data, tensor.detach().clone() if copies else None) for tensor in held.values()]
     try:
         yield
@@ -175,6 +249,8 @@ def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
         for registry, own in registries:
             registry.clear()
             registry.update(own)
+        for module, name, tensor in compiled:
+            place(module, name, tensor)
         for tensor, data, copy in values:
             tensor.data = data
             if copy is not None:
@@ -258,6 +334,15 @@ def _refuse_unwritable(state: Mapping[str, Any]) -> None:
     empty = [name for name, value in state.items() if is_lazy(value) or value.is_meta]
     if empty:
         raise ParameterError(f"without a value yet: {_listed(empty)}. Load parameters first", missing=empty)
+
+
+def _once(programs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same programs, equal ones as one tensor, which is stored once."""
+    first: list[Tensor] = []
+    for program in programs.values():
+        if not any(is_same(program, other) for other in first):
+            first.append(program)
+    return {name: next(other for other in first if is_same(program, other)) for name, program in programs.items()}
 
 
 def _untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

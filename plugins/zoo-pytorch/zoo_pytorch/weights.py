@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 
-def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by all their names, also such as no state dict has."""
+def tensors_of(network: nn.Module, *, recurse: bool = True) -> dict[str, Tensor]:
+    """All parameters and buffers by all their names, also such as no state dict has.
+
+    Args:
+        network: A module of Python or TorchScript.
+        recurse: Also those of its children.
+    """
     return {
-        **dict(network.named_parameters(remove_duplicate=False)),
-        **dict(network.named_buffers(remove_duplicate=False)),
+        **dict(network.named_parameters(recurse=recurse, remove_duplicate=False)),
+        **dict(network.named_buffers(recurse=recurse, remove_duplicate=False)),
     }
 
 
