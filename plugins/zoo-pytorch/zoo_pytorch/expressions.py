@@ -12,7 +12,18 @@ from typing import Any
 MAX_LENGTH = 20_000
 #: A power may stand in a shape, but towers of them take forever.
 MAX_EXPONENT = 8
-MAX_POWERS = ("Pow", "PowByNatural")
+MAX_POWERS = 3
+#: More digits of a number than sympy ever writes.
+MAX_PRECISION = 200
+
+#: What sympy's text of a shape is made of.
+_WORDS = """
+    Symbol Integer Float Rational Add Mul Pow Mod PythonMod FloorDiv CeilDiv CleanDiv ModularIndexing IntTrueDiv FloatTrueDiv
+    PowByNatural Max Min Abs Where Identity TruncToInt TruncToFloat CeilToInt FloorToInt RoundToInt ToFloat ceiling floor
+    Equality Unequality Eq Ne LessThan StrictLessThan GreaterThan StrictGreaterThan Le Lt Ge Gt And Or Not
+"""
+_FUNCTIONS = frozenset(_WORDS.split())
+_POWERS = ("Pow", "PowByNatural")
 _NAMES = frozenset({"true", "false", "oo", "int_oo", "True", "False"})
 _SYMBOL = re.compile(r"[a-z]{1,8}\d{1,6}")
 _NUMBER = re.compile(r"-?[\d.]{1,40}(e[+-]?\d{1,3})?")
@@ -77,7 +88,7 @@ def _is_call(name: str, args: list[ast.expr], keywords: list[ast.expr]) -> bool:
         return exact and len(args) == 1 and (_is_text(args[0], _NUMBER) or _is_shape(args[0]))
     if keywords:
         return False
-    if name in _POWER_NAMES:
+    if name in _POWERS:
         return len(args) == 2 and _is_shape(args[0]) and _is_exponent(args[1])
     return all(_is_shape(arg) for arg in args)
 
@@ -98,7 +109,7 @@ def _is_exponent(node: ast.expr) -> bool:
 
 
 def _powers(node: ast.expr) -> int:
-    return sum(isinstance(part, ast.Name) and part.id in _POWER_NAMES for part in ast.walk(node))
+    return sum(isinstance(part, ast.Name) and part.id in _POWERS for part in ast.walk(node))
 
 
 def _is_guard(node: ast.expr) -> bool:
