@@ -23,7 +23,7 @@ def catalogue(package: str) -> dict[str, zoo.Metadata]:
 @pytest.mark.parametrize("package", CATALOGUES)
 def test_it_lists_trained_models_of_its_own_group(package: str) -> None:
     documents = catalogue(package)
-    assert sorted(documents) == ["digits_mlp", "efficientnet_lite0"]
+    assert sorted(documents) == ["digits_mlp", "efficientnet_lite0", "shapes_ssd"]
     assert {item.group_id for item in documents.values()} == {package.replace("_", ".")}
 
 
@@ -41,16 +41,17 @@ def test_every_file_in_it_has_its_digest_and_size(package: str) -> None:
             assert path.stat().st_size == file.size
 
 
-def test_both_plugins_ship_the_same_digits() -> None:
-    mxnet, pytorch = (catalogue(package)["digits_mlp"].artifacts[0] for package in CATALOGUES)
-    assert mxnet.files[0].sha256 == pytorch.files[0].sha256
+@pytest.mark.parametrize("name", ["digits_mlp", "efficientnet_lite0", "shapes_ssd"])
+def test_both_plugins_ship_the_same_bytes(name: str) -> None:
+    mxnet, pytorch = (catalogue(package)[name].artifacts[0] for package in CATALOGUES)
+    assert {file.key: file.sha256 for file in mxnet.files} == {file.key: file.sha256 for file in pytorch.files}
     assert (mxnet.properties, mxnet.arguments, mxnet.engines) == (pytorch.properties, pytorch.arguments, pytorch.engines)
 
 
 def test_what_two_plugins_ship_is_one_model() -> None:
     for package in CATALOGUES:
         catalogue(package)
-    for name in ("digits_mlp", "efficientnet_lite0"):
+    for name in ("digits_mlp", "efficientnet_lite0", "shapes_ssd"):
         found = zoo.explain(name)
         assert [record.group_id for record in found.accepted] == ["zoo.mxnet"]
         reasons = {refusal.record.group_id: str(refusal) for refusal in found.refused if refusal.record.artifact_id == name}
