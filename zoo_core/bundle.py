@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -133,7 +132,7 @@ def _tar_members(source: Source) -> dict[str, bytearray]:
     contents: dict[str, bytearray] = {}
     try:
         # A stream is read once from its beginning to its end, so that nothing in it can make the reader go back and forth.
-        with tarfile.open(fileobj=io.BufferedReader(Window(source.data)), mode="r|*") as archive:
+        with tarfile.open(fileobj=Window(source.data), mode="r|*") as archive:
             for number, member in enumerate(archive):
                 if number >= _MAX_MEMBERS or member.size > bound:
                     raise source.malformed(f"more than {_MAX_MEMBERS} members or {bound} bytes are in it")
