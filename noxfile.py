@@ -30,6 +30,8 @@ CORE = "."
 PYTORCH = "plugins/zoo-pytorch"
 MXNET = "plugins/zoo-mxnet"
 PROJECTS = (CORE, PYTORCH, MXNET)
+#: A package of somebody else's, with a network around a program of each engine.
+FLOWERS = "examples/zoo-flowers"
 
 TEST_TOOLS = ("pytest", "hypothesis")
 #: All but the tests that build packages and make environments, which take long and need to run once only.
@@ -101,15 +103,21 @@ class Environment:
 
 CORE_ALONE = Environment(name="core", constraints="common.txt", projects=(CORE,), requirements=TEST_TOOLS)
 PYTORCH_ALONE = Environment(
-    name="pytorch", constraints="numpy2.txt", projects=(CORE, f"{PYTORCH}[demo]"), requirements=(*TEST_TOOLS, *PICTURES)
+    name="pytorch",
+    constraints="numpy2.txt",
+    projects=(CORE, f"{PYTORCH}[demo]", FLOWERS),
+    requirements=(*TEST_TOOLS, *PICTURES)
 )
 MXNET_ALONE = Environment(
-    name="mxnet", constraints="numpy1.txt", projects=(CORE, f"{MXNET}[demo]"), requirements=(*TEST_TOOLS, *PICTURES)
+    name="mxnet",
+    constraints="numpy1.txt",
+    projects=(CORE, f"{MXNET}[demo]", FLOWERS),
+    requirements=(*TEST_TOOLS, *PICTURES)
 )
 BOTH = Environment(
     name="both",
     constraints="numpy1.txt",
-    projects=(CORE, f"{PYTORCH}[demo]", f"{MXNET}[demo]"),
+    projects=(CORE, f"{PYTORCH}[demo]", f"{MXNET}[demo]", FLOWERS),
     requirements=(*TEST_TOOLS, *PICTURES, "build", "mypy"),
 )
 TOOLS = Environment(name="tools", constraints="common.txt", requirements=("build", "import-linter", "ruff"))
