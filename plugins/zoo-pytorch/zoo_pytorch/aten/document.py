@@ -477,7 +477,7 @@ class _Reader:
                 self.fail(f"argument {key} does not follow the network's mode")
             return TrainingOnly(self._probability(raw["training"]))
         value = self._value(key, parameter.type, raw)
-        self._check_extent(key, value)
+        self._check_extent(operator, key, value)
         return value
 
     def _probability(self, raw: Any) -> float:
@@ -565,15 +565,16 @@ class _Reader:
             self.fail(f"{_shown(raw)} is too long, or not printable ASCII")
         return raw
 
-    def _check_extent(self, key: str, value: Any) -> None:
+    def _check_extent(self, operator: Operator, key: str, value: Any) -> None:
         """Refuse literal sizes that make an absurd tensor."""
+        limit = MAX_COUNT if key in _COUNTS else MAX_ELEMENTS
+        extent: float = 0
         if isinstance(value, list):
-            extent = math.prod(max(1.0, abs(item)) for item in value if isinstance(item, int | float) and math.isfinite(item))
-        else:
-            literal = isinstance(value, int | float) and (key in _EXTENTS or key in _COUNTS)
-            extent = abs(value) if literal else 0
-        if extent > (MAX_COUNT if key in _COUNTS else MAX_ELEMENTS):
-            self.fail(f"argument {key} is for more than {MAX_COUNT if key in _COUNTS else MAX_ELEMENTS} elements")
+            extent = math.prod([max(1.0, abs(item)) for item in value if isinstance(item, int | float) and math.isfinite(item)])
+        elif isinstance(value, int | float) and (key in _COUNTS or (operator.makes_from_numbers and key in _EXTENTS)):
+            extent = abs(value)
+        if extent > limit:
+            self.fail(f"argument {key} is for more than {limit} elements")
 
     def _check_range(self, operator: Operator, node: Node) -> None:
         if operator.name == "aten::arange.start_step" and len(node.arguments) > 2:

@@ -184,8 +184,11 @@ class _Builder:
         self._device: fx.Node | None = None
 
     def graph(self) -> fx.Graph:
-        for name, kind in self._program.inputs.items():
-            if isinstance(kind, Fixed):
+        inputs = list(self._program.inputs.items())
+        last = max((number for number, (_, kind) in enumerate(inputs) if isinstance(kind, TensorType)), default=-1)
+        for number, (name, kind) in enumerate(inputs):
+            # Python has defaults for the last parameters only.
+            if isinstance(kind, Fixed) and number > last:
                 self._values[name] = self._graph.placeholder(name, default_value=kind.value)
             else:
                 self._values[name] = self._graph.placeholder(name)

@@ -246,6 +246,12 @@ class Operator:
         return next((parameter.name for parameter in self.parameters if parameter.is_aliased), self.parameters[0].name)
 
     @cached_property
+    def makes_from_numbers(self) -> bool:
+        """Whether its arguments say how large its result is: it takes no tensor, or has as much of one as a number says."""
+        takes_tensor = any("Tensor" in (one.type.kind, one.type.of and one.type.of.kind) for one in self.parameters)
+        return not takes_tensor or self.name in ("aten::one_hot", "aten::repeat_interleave.self_int")
+
+    @cached_property
     def is_aten(self) -> bool:
         """Whether it is one of PyTorch's tensor operators."""
         return self.name.startswith("aten::")

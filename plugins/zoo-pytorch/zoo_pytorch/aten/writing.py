@@ -101,6 +101,8 @@ class _Writer:
         self._devices: set[torch.device] = set()
         #: Batch norms that give new running statistics as results 3 and 4 instead of writing them.
         self._functional: set[fx.Node] = set()
+        #: Names of nodes that PyTorch's own layers called.
+        self._of_modules: set[str] = set()
         self._graph_nodes = list(exported.graph.nodes)
 
     def program(self) -> Program:
@@ -117,7 +119,7 @@ class _Writer:
             buffers=self._buffers,
             tied=self._tied,
             constants=self._constants,
-            nodes=_following_mode(_counting(nodes, self._buffers)),
+            nodes=_counting(_following_mode(nodes, self._of_modules), self._buffers),
             output=output,
         )
 
@@ -239,6 +241,9 @@ class _Writer:
     def _named(self, node: fx.Node, operator_name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Node:
         name = self._unique(node.name)
         self._values[node] = Ref(name)
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        if stack and str(stack[-1][1]).startswith("torch.nn.modules."):
+            self._of_modules.add(name)
         return Node(name=name, operator=operator_name, arguments=arguments, named=named)
 
     def _unique(self, wanted: str) -> str:
@@ -340,8 +345,8 @@ def _unflatten(spec: pytree.TreeSpec | None, leaf: Callable[[], Any]) -> Any:
 # The mode
 
 
-def _counting(nodes: list[Node], buffers: Mapping[str, TensorType]) -> list[Node]:
-    """Batch norms with the counter that stands beside their running mean, and without the nodes that counted so far."""
+def _counting(nodes: tuple[Node, ...], buffers: Mapping[str, TensorType]) -> tuple[Node, ...]:
+    """Batch norms that follow the mode with the counter that stands beside their running mean, and without the nodes that counted so far."""
     counters = {number: _counter(node, buffers) for number, node in enumerate(nodes)}
     counted = {path for path in counters.values() if path is not None}
     # Exported for training, the counter is a buffer that one is added to, in place or as a new value that is copied to it.
@@ -353,11 +358,11 @@ def _counting(nodes: list[Node], buffers: Mapping[str, TensorType]) -> list[Node
         if not (counts or copies):
             path = counters[number]
             kept.append(node if path is None else replace(node, counter=path))
-    return kept
+    return tuple(kept)
 
 
 def _counter(node: Node, buffers: Mapping[str, TensorType]) -> str | None:
-    if node.operator not in BATCH_NORMS or len(node.arguments) < 4 or not isinstance(node.arguments[3], State):
+    if node.operator not in BATCH_NORMS or TRAINING not in node.arguments or not isinstance(node.arguments[3], State):
         return None
     prefix, _, name = node.arguments[3].path.rpartition(".")
     path = f"{prefix}.num_batches_tracked" if prefix else "num_batches_tracked"
@@ -369,16 +374,20 @@ def _is_count(node: Node, counters: set[str]) -> bool:
     return isinstance(target, State) and target.path in counters and amount == 1
 
 
-def _following_mode(nodes: list[Node]) -> tuple[Node, ...]:
+def _following_mode(nodes: list[Node], of_modules: set[str]) -> tuple[Node, ...]:
     """Nodes whose training flags follow the network's mode instead of the mode at export.
 
     A flag that disagrees with the mode at export was set by the author on purpose, a frozen batch norm or a dropout that is
-    always on, and stays. That mode is the one of batch norms with running statistics; without any, it is training where any
-    flag is set.
+    always on, and stays. An exported program does not say its mode: it was training if PyTorch's own layers, which have one,
+    trained; where none has a flag, if any function call did.
+
+    Args:
+        nodes: Of the program.
+        of_modules: The names of those that PyTorch's own layers called, and not a function in the author's code.
     """
     flags = [(node, _flag(node)) for node in nodes]
-    norms = {flag for node, flag in flags if flag is not None and node.operator in BATCH_NORMS}
-    trains = any(norms) if norms else any(flag for _, flag in flags) or any(_probability(node) for node in nodes)
+    by_layers = {flag for node, flag in flags if flag is not None and node.name in of_modules}
+    trains = any(by_layers) if by_layers else any(flag or _probability(node) for node, flag in flags)
     return tuple(_with_mode(node) if flag == trains or (trains and _probability(node)) else node for node, flag in flags)
 
 
