@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from zoo_core import ParameterError
-from zoo_mxnet.operators import ALIASES, OPERATORS, Operator, whole
+from zoo_mxnet.operators import ALIASES, OPERATORS, Operator
 
 #: That of ResNet-152 has 0.2 MB and 1800 nodes.
 MAX_BYTES = 16 * 2**20
@@ -268,23 +268,11 @@ class _Inspection:
                 self._refuse(f"{where} ({node.op}): {key} is {_shown(value)}; expected {kind.what}")
         if node.outputs > MAX_INPUTS or not _fits(lambda _: not operator.check(node.attributes), ""):
             self._refuse(f"{where} ({node.op}): its attributes do not go together; expected {_expected(operator, node)}")
-        least, most = self._arity(node, is_old=is_old)
-        if not least <= len(node.inputs) <= most:
-            expected = str(least) if least == most else f"{least} to {most}"
-            self._refuse(f"{where} ({node.op}) has {len(node.inputs)} inputs; expected {expected}")
-
-    def _arity(self, node: Node, *, is_old: bool) -> tuple[int, int]:
-        operator = node.operator
-        if operator.counted:
-            count = whole(node.attributes.get(operator.counted, "0"))
-            return count, count
+        most = operator.number(node.attributes)
         # Older files name no running statistics; MXNet puts them in.
-        least = operator.needed - len(operator.written) if is_old else operator.needed
-        if "bias" in operator.inputs:
-            default = "True" if node.op == "Deconvolution" else "False"
-            has_none = node.attributes.get("no_bias", default) in ("True", "true", "1")
-            return (least, operator.needed) if has_none else (len(operator.inputs), len(operator.inputs))
-        return least, len(operator.inputs)
+        least = most - len(operator.written) if is_old else most
+        if not least <= len(node.inputs) <= most:
+            self._refuse(f"{where} ({node.op}) has {len(node.inputs)} inputs; expected {most}")
 
     def _outputs(self, stored: Iterable[Any], nodes: Sequence[Node], where: str) -> tuple[Output, ...]:
         found = [self._output(entry, nodes, where) for entry in stored]

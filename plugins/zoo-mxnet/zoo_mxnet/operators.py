@@ -1,8 +1,8 @@
 """The operators that a symbol may use: what computes a network and nothing else.
 
 MXNet 1.9.1 has more than a thousand. Those that are missing here call back into pointers or Python (``_Native``, ``Custom``), read
-files (``_cvimread``), carry graphs inside (``_foreach``), belong to a backward pass or to an optimizer, or were not seen in a
-published network. Attributes are listed with what they may hold, since MXNet divides by a stride of 0 without asking.
+files (``_cvimread``), carry graphs inside (``_foreach``), end the process when their data does not fit (``SequenceLast``), belong
+to a backward pass or to an optimizer, or were not seen in a published network. Attributes are listed with what they may hold, since MXNet divides by a stride of 0 without asking.
 
 Source: MXNet 1.9.1's operator registry (``MXSymbolGetAtomicSymbolInfo``).
 """
@@ -27,7 +27,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,19}L?")
 _WORD = re.compile(r"[A-Za-z0-9_]{0,32}")
 _DEVICE = re.compile(r"|(cpu|gpu|cpu_pinned)\(\d{1,3}\)")
 _TRUTH = frozenset(("True", "true", "1", "False", "false", "0", "None"))
-_TRUE = frozenset(("True", "true", "1"))
+TRUE = frozenset(("True", "true", "1"))
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class Operator:
     """How an operator may be used.
 
     Attributes:
-        inputs: Their names, in order.
-        needed: How many of the inputs cannot be left out.
-        counted: The attribute that says how many inputs there are; "" where `inputs` says it.
+        inputs: Their names, in order; the last stands for all others where `counted` is not "".
+        counted: The attribute that says how many inputs there are; "" where none does.
+        number: How many inputs it has, given its attributes.
         attributes: What each attribute may hold.
         outputs: How many outputs it has, given its attributes.
         check: What must be true of the attributes together, in words where it is not.
     """
 
     inputs: tuple[str, ...]
-    needed: int
+    number: Callable[[Attributes], int]
     counted: str = ""
     attributes: Mapping[str, Kind] = field(default_factory=dict)
     outputs: Callable[[Attributes], int] = lambda _: 1
@@ -71,7 +71,7 @@ class Operator:
 
 def is_true(attributes: Attributes, name: str) -> bool:
     """Whether a switch is on; switches are off by default."""
-    return attributes.get(name, "False") in _TRUE
+    return attributes.get(name, "False") in TRUE
 
 
 def whole(text: str) -> int:
@@ -120,6 +120,7 @@ NUMBERS = Kind("a tuple of numbers", lambda text: all(_number(item) for item in 
 WORD = Kind("one word", lambda text: _WORD.fullmatch(text) is not None)
 INT = Kind("a whole number of 32 bits, or None", _maybe)
 INTS = Kind("a tuple of whole numbers of 32 bits, or None", lambda text: all(_maybe(item) for item in items(text)))
+CODES = Kind("a tuple of whole numbers of 32 bits", lambda text: _sizes(text, -(2**31), 2**31 - 1))
 AXIS = Kind("an axis from -32 to 31, or None", _axis)
 AXES = Kind("a tuple of axes from -32 to 31, or None", lambda text: all(_axis(item) for item in items(text)))
 COUNT = Kind(f"a whole number from 1 to {MAX_SIZE}", lambda text: 1 <= whole(text) <= MAX_SIZE)
@@ -136,23 +137,48 @@ def _op(
     inputs: str,
     *,
     outputs: Callable[[Attributes], int] | int = 1,
-    check: Callable[[Attributes], str] | None = None,
+    check: Callable[[Attributes], str] = lambda _: "",
+    has: Mapping[str, Callable[[Attributes], bool]] | None = None,
+    number: Callable[[Attributes], int] | None = None,
     **attributes: Kind,
 ) -> Operator:
-    """An operator by the names of its inputs; one that may be left out ends in "?", and ``*x`` are as many as ``x`` says."""
+    """An operator.
+
+    Args:
+        inputs: The names of its inputs; ``*x`` at the end: as many as the attribute ``x`` says.
+        outputs: Their number, also as a function of the attributes.
+        check: As for `Operator`.
+        has: When each of the inputs is there that may be left out.
+        number: How many inputs it has, where neither says it.
+        attributes: As for `Operator`.
+    """
     names = inputs.split()
     counted = names.pop()[1:] if names and names[-1].startswith("*") else ""
     if counted:
         attributes[counted] = FEW
-    number = outputs if callable(outputs) else (lambda _, count=outputs: count)
+    optional = has or {}
+
+    def counted_up(given: Attributes) -> int:
+        if counted:
+            return whole(given.get(counted, "0"))
+        return sum(name not in optional or optional[name](given) for name in names)
+
     return Operator(
-        inputs=tuple(name.rstrip("?") for name in names),
-        needed=sum(not name.endswith("?") for name in names),
+        inputs=tuple(names),
+        number=number or counted_up,
         counted=counted,
         attributes=attributes,
-        outputs=number,
-        **({"check": check} if check else {}),
+        outputs=outputs if callable(outputs) else lambda _: outputs,
+        check=check,
     )
+
+
+def _has_bias(attributes: Attributes) -> bool:
+    return not is_true(attributes, "no_bias")
+
+
+def _upsampled(attributes: Attributes) -> int:
+    return 2 if attributes.get("sample_type") == "bilinear" else whole(attributes.get("num_args", "0"))
 
 
 def _split(attributes: Attributes) -> int:
@@ -178,6 +204,19 @@ def _ranges(attributes: Attributes) -> str:
     if step == 0 or not math.isfinite(last - first) or not abs((last - first) / step) <= MAX_ELEMENTS:
         return f"a range of at most {MAX_ELEMENTS} numbers"
     return ""
+
+
+def _activation(attributes: Attributes) -> str:
+    """Slopes that are drawn at random end the process where their bounds are not in order, and at times where they are."""
+    return "another act_type than rrelu" if attributes.get("act_type") == "rrelu" else ""
+
+
+def _shaped(attributes: Attributes) -> str:
+    """The shape of ``Reshape``, whose old form is an attribute of another name."""
+    old = items(attributes.get("target_shape", "()"))
+    if items(attributes.get("shape", "()")):
+        return ""
+    return "" if all(whole(size) >= 0 for size in old) and any(whole(size) for size in old) else "a shape"
 
 
 def _square(attributes: Attributes) -> str:
@@ -211,6 +250,7 @@ _REDUCTION = {"axis": AXES, "keepdims": SWITCH, "exclude": SWITCH}
 _SOFTMAX = {"axis": AXIS, "temperature": NUMBER, "dtype": WORD, "use_length": SWITCH}
 _PRODUCT = {"transpose_a": SWITCH, "transpose_b": SWITCH}
 _STORAGE = {"forward_stype": WORD}
+_LENGTHS = {"sequence_length": lambda given: is_true(given, "use_sequence_length")}
 _NEW = {"ctx": DEVICE, "dtype": WORD}
 _RANGE = {"start": NUMBER, "stop": NUMBER, "step": NUMBER, "repeat": FEW, "infer_range": SWITCH}
 _LOSS = {"grad_scale": NUMBER}
@@ -256,19 +296,34 @@ _OPERATORS: Mapping[str, Operator] = {
     "BilinearSampler": _op("data grid", cudnn_off=SWITCH),
     "Cast": _op("data", dtype=WORD),
     "Concat": _op("data *num_args", dim=AXIS),
-    "Convolution": _op("data weight bias?", **_CONVOLUTION, **_CUDNN),
+    "Convolution": _op("data weight bias", has={"bias": _has_bias}, **_CONVOLUTION, **_CUDNN),
     "Crop": _op("data *num_args", offset=EDGES, h_w=EDGES, center_crop=SWITCH),
-    "Deconvolution": _op("data weight bias?", adj=EDGES, target_shape=EDGES, **_CONVOLUTION, **_CUDNN),
+    "Deconvolution": _op(
+        "data weight bias",
+        has={"bias": lambda given: given.get("no_bias", "True") not in TRUE},
+        adj=EDGES,
+        target_shape=EDGES,
+        **_CONVOLUTION,
+        **_CUDNN,
+    ),
     "Dropout": _op("data", p=NUMBER, mode=WORD, axes=AXES, cudnn_off=SWITCH),
     "Embedding": _op("data weight", input_dim=COUNT, output_dim=COUNT, dtype=WORD, sparse_grad=SWITCH),
-    "FullyConnected": _op("data weight bias?", num_hidden=COUNT, no_bias=SWITCH, flatten=SWITCH),
+    "FullyConnected": _op("data weight bias", has={"bias": _has_bias}, num_hidden=COUNT, no_bias=SWITCH, flatten=SWITCH),
     "GridGenerator": _op("data", transform_type=WORD, target_shape=STEPS),
     "GroupNorm": _op("data gamma beta", outputs=_normal, num_groups=COUNT, eps=NUMBER, output_mean_var=SWITCH),
     "InstanceNorm": _op("data gamma beta", eps=NUMBER),
     "L2Normalization": _op("data", eps=NUMBER, mode=WORD),
     "LRN": _op("data", alpha=NUMBER, beta=NUMBER, knorm=NUMBER, nsize=FEW),
     "LayerNorm": _op("data gamma beta", outputs=_normal, axis=AXIS, eps=NUMBER, output_mean_var=SWITCH),
-    "LeakyReLU": _op("data gamma?", act_type=WORD, slope=NUMBER, lower_bound=NUMBER, upper_bound=NUMBER),
+    "LeakyReLU": _op(
+        "data gamma",
+        has={"gamma": lambda given: given.get("act_type") == "prelu"},
+        act_type=WORD,
+        check=_activation,
+        slope=NUMBER,
+        lower_bound=NUMBER,
+        upper_bound=NUMBER,
+    ),
     "LinearRegressionOutput": _op("data label", **_LOSS),
     "LogisticRegressionOutput": _op("data label", **_LOSS),
     "MAERegressionOutput": _op("data label", **_LOSS),
@@ -276,7 +331,8 @@ _OPERATORS: Mapping[str, Operator] = {
     "Pad": _op("data", mode=WORD, pad_width=EDGES, constant_value=NUMBER),
     "Pooling": _op("data", cudnn_off=SWITCH, p_value=INT, count_include_pad=SWITCH, layout=WORD, **_POOLING),
     "RNN": _op(
-        "data parameters state state_cell? sequence_length?",
+        "data parameters state state_cell sequence_length",
+        has={"state_cell": lambda given: given.get("mode") == "lstm", **_LENGTHS},
         outputs=_recurrent,
         state_size=COUNT,
         num_layers=FEW,
@@ -291,11 +347,10 @@ _OPERATORS: Mapping[str, Operator] = {
         use_sequence_length=SWITCH,
     ),
     "ROIPooling": _op("data rois", pooled_size=STEPS, spatial_scale=NUMBER),
-    "Reshape": _op("data", shape=INTS, reverse=SWITCH, target_shape=INTS, keep_highest=SWITCH),
+    "Reshape": _op("data", check=_shaped, shape=CODES, reverse=SWITCH, target_shape=CODES, keep_highest=SWITCH),
     "SVMOutput": _op("data label", margin=NUMBER, regularization_coefficient=NUMBER, use_linear=SWITCH),
-    "SequenceLast": _op("data sequence_length?", use_sequence_length=SWITCH, axis=AXIS),
-    "SequenceMask": _op("data sequence_length?", use_sequence_length=SWITCH, value=NUMBER, axis=AXIS),
-    "SequenceReverse": _op("data sequence_length?", use_sequence_length=SWITCH, axis=AXIS),
+    "SequenceMask": _op("data sequence_length", has=_LENGTHS, use_sequence_length=SWITCH, value=NUMBER, axis=AXIS),
+    "SequenceReverse": _op("data sequence_length", has=_LENGTHS, use_sequence_length=SWITCH, axis=AXIS),
     "SliceChannel": _op(
         "data", outputs=lambda given: whole(given.get("num_outputs", "1")), num_outputs=FEW, axis=AXIS, squeeze_axis=SWITCH
     ),
@@ -313,11 +368,21 @@ _OPERATORS: Mapping[str, Operator] = {
     ),
     "SpatialTransformer": _op("data loc", target_shape=STEPS, transform_type=WORD, sampler_type=WORD, cudnn_off=SWITCH),
     "SwapAxis": _op("data", dim1=AXIS, dim2=AXIS),
-    "UpSampling": _op("data *num_args", scale=FEW, num_filter=UPTO, sample_type=WORD, multi_input_mode=WORD, workspace=UPTO),
+    # Interpolation takes the picture and its weights, whatever `num_args` says.
+    "UpSampling": _op(
+        "data *num_args", number=_upsampled, scale=FEW, num_filter=UPTO, sample_type=WORD, multi_input_mode=WORD, workspace=UPTO
+    ),
     "_arange": _op("", check=_ranges, **_RANGE, **_NEW),
     "_contrib_AdaptiveAvgPooling2D": _op("data", output_size=STEPS),
     "_contrib_BilinearResize2D": _op(
-        "data like?", height=FEW, width=FEW, scale_height=NUMBER, scale_width=NUMBER, mode=WORD, align_corners=SWITCH
+        "data like",
+        has={"like": lambda given: given.get("mode") == "like"},
+        height=FEW,
+        width=FEW,
+        scale_height=NUMBER,
+        scale_width=NUMBER,
+        mode=WORD,
+        align_corners=SWITCH,
     ),
     "_contrib_MultiBoxDetection": _op(
         "cls_prob loc_pred anchor",
@@ -356,6 +421,7 @@ _OPERATORS: Mapping[str, Operator] = {
     "_eye": _op("", check=_square, N=COUNT, M=UPTO, k=INT, **_NEW),
     "_full": _op("", shape=LITERAL, value=NUMBER, **_NEW),
     "_linalg_gemm2": _op("A B", alpha=NUMBER, axis=AXIS, **_PRODUCT),
+    "_npx_reshape": _op("a", newshape=CODES, reverse=SWITCH, order=WORD),
     "_ones": _op("", shape=LITERAL, **_NEW),
     "_rnn_param_concat": _op("data *num_args", dim=AXIS),
     "_split_v2": _op("data", outputs=_split, indices=INTS, axis=AXIS, squeeze_axis=SWITCH, sections=UPTO),
@@ -393,7 +459,7 @@ _OPERATORS: Mapping[str, Operator] = {
     "slice_axis": _op("data", axis=AXIS, begin=INT, end=INT),
     "slice_like": _op("data shape_like", axes=AXES),
     "smooth_l1": _op("data", scalar=NUMBER),
-    "softmax": _op("data length?", **_SOFTMAX),
+    "softmax": _op("data length", has={"length": lambda given: is_true(given, "use_length")}, **_SOFTMAX),
     "softmin": _op("data", **_SOFTMAX),
     "sort": _op("data", axis=AXIS, is_ascend=SWITCH),
     "space_to_depth": _op("data", block_size=FEW),

@@ -350,7 +350,8 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
 def _described(programs: Mapping[str, bytes | None]) -> dict[str, dict[str, str]]:
     """What the header says of programs."""
     return {
-        name: {"kind": SymbolBlock.kind, "sha256": hashlib.sha256(content or b"").hexdigest()} for name, content in programs.items()
+        name: {"kind": SymbolBlock.kind, "sha256": hashlib.sha256(content or b"").hexdigest()}
+        for name, content in programs.items()
     }
 
 

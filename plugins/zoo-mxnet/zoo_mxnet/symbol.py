@@ -14,6 +14,7 @@ from zoo_mxnet.arrays import DTYPES, agree, fill, shared
 from zoo_mxnet.framework import HybridBlock, mx
 from zoo_mxnet.inspection import MODERN, VARIABLE, Graph, Node, inspected
 from zoo_mxnet.operators import items, whole
+from zoo_mxnet.safety import safe
 from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
@@ -425,7 +426,9 @@ def _found_inputs(graph: Graph, weights: Collection[str] | None, name: str) -> t
     if weights:
         # A weight that is missing must not pass for an input.
         roles = _roles(graph)
-        found = tuple(each for each in graph.variables if each not in weights and roles.get(each, ("", False))[0] not in _WEIGHTS)
+        found = tuple(
+            each for each in graph.variables if each not in weights and roles.get(each, ("", False))[0] not in _WEIGHTS
+        )
         if found:
             return found
     if "data" in graph.variables:
@@ -469,7 +472,7 @@ def _filling(block: Any, graph: Graph, shared_weights: Mapping[str, Any]) -> Fil
     names = {node.name: block.prefix + node.name for node in graph.nodes} | {
         name: weight.name for name, weight in weights.items()
     }
-    symbol = _symbol(replace(graph, nodes=tuple(_renamed(node, names) for node in graph.nodes), inputs=None))
+    symbol = _symbol(safe(replace(graph, nodes=tuple(_renamed(node, names) for node in graph.nodes), inputs=None)))
     try:
         network = _Network(symbol, [names[name] for name in inputs], weights)
     except mx.MXNetError as error:
