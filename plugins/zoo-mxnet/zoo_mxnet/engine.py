@@ -45,7 +45,7 @@ class MXNetEngine(Engine):
         return ("cpu", *(f"gpu:{index}" for index in range(mx.context.num_gpus())))
 
     def reads(self, path: Path) -> bool:
-        """Whether the bytes are those of safetensors, ``.pth``, MXNet's ``.params`` or a symbol, with no other kind of program."""
+        """Whether the bytes are safetensors, ``.pth``, MXNet's ``.params`` or a symbol, without a program of another kind."""
         try:
             programs = read_model_file(path).programs
         except ParameterError:
@@ -79,8 +79,8 @@ class MXNetEngine(Engine):
             device: Where the parameters go; None: the CPU.
 
         Raises:
-            ParameterError: Names or shapes differ (when strict), the file is malformed, a program is none that a SymbolBlock may
-                take, or MXNet cannot hold a tensor.
+            ParameterError: Names or shapes differ (when strict), the file is malformed, a program is none that a SymbolBlock
+                may take, or MXNet cannot hold a tensor.
             InputError: There is no such device or dtype.
         """
         context = self._context(device or Device())
@@ -225,8 +225,8 @@ def _switch(options: Mapping[str, str], name: str, *, default: bool) -> bool:
 def load_parameters(block: Any, path: str | os.PathLike[str]) -> LoadReport:
     """Fill a Gluon block on the CPU from any parameter file that Zoo reads; names and shapes must agree exactly.
 
-    Empty SymbolBlocks in it are filled with the programs that the file has, which Gluon's own ``load_parameters`` cannot do. Each
-    is inspected before MXNet sees it, yet may use any amount of memory and time: load programs from where you trust them.
+    Empty SymbolBlocks in it are filled with the programs that the file has, which Gluon's own ``load_parameters`` cannot do.
+    Each is inspected before MXNet sees it, yet may use any amount of memory and time: load them from where you trust them.
 
     Args:
         block: Any Gluon block.

@@ -1,8 +1,8 @@
 """The JSON of a symbol, read and checked before MXNet sees it.
 
-MXNet trusts such a file: an operator may call into a pointer that stands in its attributes, an output that does not exist is read
-from memory that belongs to something else, a stride of 0 ends the process. So nothing of the text reaches MXNet: what is
-found here to be a graph of known operators is written anew.
+MXNet trusts such a file: an operator may call into a pointer that stands in its attributes, and an output that does not exist
+is read from memory that belongs to something else. So nothing of the text reaches MXNet: what is found here to be a graph of
+known operators is written anew.
 
 Source of the format: nnvm's ``src/pass/saveload_json.cc`` and MXNet 1.9's ``src/nnvm/legacy_json_util.cc``.
 """
@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from zoo_core import ParameterError
@@ -25,7 +26,6 @@ MAX_INPUTS = 4096
 MAX_HEADS = 4096
 MAX_ATTRIBUTES = 64
 MAX_NAME = 256
-MAX_VALUE = 4096
 
 #: What a variable is called in the place of an operator.
 VARIABLE = "null"
@@ -34,8 +34,8 @@ INPUTS_KEY = "zoo_inputs"
 #: The version of MXNet that this is written for, and from which on files are as they are today.
 VERSION, MODERN = 10901, 1000
 
-_NAME = re.compile(r"[A-Za-z0-9_.:/+\-]{1,%d}" % MAX_NAME)
-_TEXT = re.compile(r"[ -~]{0,%d}" % MAX_VALUE)
+_NAME = re.compile(r"[A-Za-z0-9_.:/+\-]{1,256}")
+_TEXT = re.compile(r"[ -~]{0,4096}")
 #: Notes for executors and optimizers, which compute nothing. Before they were marked by underscores, they could stand at an
 #: operator and mean one of its variables (``weight_lr_mult``).
 _NOTE = re.compile(r"__[a-z_]{1,60}__")
@@ -201,17 +201,18 @@ class _Inspection:
         if not isinstance(attributes, dict) or len(attributes) > MAX_ATTRIBUTES:
             self._refuse("its attrs are no object of a few entries")
         match attributes.get("mxnet_version", ["int", 0]):
-            case ["int", int(version)] if 0 <= version < 2**31:
+            case ["int", int(version)] if type(version) is int and 0 <= version < 2**31:
                 pass
             case other:
                 self._refuse(f"mxnet_version is {_shown(other)}")
-        match attributes.get(INPUTS_KEY):
-            case None:
+        inputs = attributes.get(INPUTS_KEY, ["list_str", None])
+        match inputs:
+            case ["list_str", None]:
                 return version, None
-            case ["list_str", [*inputs]] if all(isinstance(name, str) for name in inputs):
-                return version, tuple(inputs)
-            case other:
-                self._refuse(f"{INPUTS_KEY} is {_shown(other)}")
+            case ["list_str", [*names]] if all(isinstance(name, str) for name in names):
+                return version, tuple(names)
+            case _:
+                return self._refuse(f"{INPUTS_KEY} is {_shown(inputs)}")
 
     def _node(self, node: Any, before: Sequence[Node], *, is_old: bool) -> Node:
         where = f"node {len(before)}"
@@ -240,7 +241,7 @@ class _Inspection:
         return found
 
     def _texts(self, stored: Iterable[Any], where: str) -> dict[str, str]:
-        texts: dict[str, str] = {}
+        texts: dict[Any, Any] = {}
         for attributes in stored:
             if not isinstance(attributes, dict):
                 self._refuse(f"{where} has attributes that are no object")
@@ -303,7 +304,7 @@ class _Inspection:
             return
         if not isinstance(rows, list) or len(rows) != len(nodes) + 1 or any(type(row) is not int for row in rows):
             self._refuse("node_row_ptr has not one number for each node")
-        counts = [after - row for row, after in zip(rows, rows[1:], strict=False)]
+        counts = [after - row for row, after in pairwise(rows)]
         # Operators may have outputs that nobody can refer to.
         if rows[0] != 0 or not all(
             node.outputs <= count <= node.outputs + 8 for node, count in zip(nodes, counts, strict=True)

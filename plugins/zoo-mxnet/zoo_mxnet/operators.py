@@ -1,8 +1,9 @@
 """The operators that a symbol may use: what computes a network and nothing else.
 
-MXNet 1.9.1 has more than a thousand. Those that are missing here call back into pointers or Python (``_Native``, ``Custom``), read
-files (``_cvimread``), carry graphs inside (``_foreach``), end the process when their data does not fit (``SequenceLast``), belong
-to a backward pass or to an optimizer, or were not seen in a published network. Attributes are listed with what they may hold, since MXNet divides by a stride of 0 without asking.
+MXNet 1.9.1 has more than a thousand. Those that are missing here call back into pointers or Python (``_Native``,
+``Custom``), read files (``_cvimread``), carry graphs inside (``_foreach``), end the process when their data does not fit
+(``SequenceLast``), belong to a backward pass or to an optimizer, or were not seen in a published network. Attributes are
+listed with what they may hold: MXNet itself counts up to any number, and draws between bounds in any order.
 
 Source: MXNet 1.9.1's operator registry (``MXSymbolGetAtomicSymbolInfo``).
 """
@@ -135,6 +136,8 @@ DEVICE = Kind("a device such as cpu(0)", lambda text: _DEVICE.fullmatch(text) is
 
 def _op(
     inputs: str,
+    more: Mapping[str, Kind] | None = None,
+    /,
     *,
     outputs: Callable[[Attributes], int] | int = 1,
     check: Callable[[Attributes], str] = lambda _: "",
@@ -146,7 +149,8 @@ def _op(
 
     Args:
         inputs: The names of its inputs; ``*x`` at the end: as many as the attribute ``x`` says.
-        outputs: Their number, also as a function of the attributes.
+        more: Attributes that several operators have.
+        outputs: Its number of outputs, also as a function of the attributes.
         check: As for `Operator`.
         has: When each of the inputs is there that may be left out.
         number: How many inputs it has, where neither says it.
@@ -167,7 +171,7 @@ def _op(
         inputs=tuple(names),
         number=number or counted_up,
         counted=counted,
-        attributes=attributes,
+        attributes={**(more or {}), **attributes},
         outputs=outputs if callable(outputs) else lambda _: outputs,
         check=check,
     )
@@ -250,31 +254,33 @@ _REDUCTION = {"axis": AXES, "keepdims": SWITCH, "exclude": SWITCH}
 _SOFTMAX = {"axis": AXIS, "temperature": NUMBER, "dtype": WORD, "use_length": SWITCH}
 _PRODUCT = {"transpose_a": SWITCH, "transpose_b": SWITCH}
 _STORAGE = {"forward_stype": WORD}
-_LENGTHS = {"sequence_length": lambda given: is_true(given, "use_sequence_length")}
+_LENGTHS: Mapping[str, Callable[[Attributes], bool]] = {"sequence_length": lambda given: is_true(given, "use_sequence_length")}
 _NEW = {"ctx": DEVICE, "dtype": WORD}
 _RANGE = {"start": NUMBER, "stop": NUMBER, "step": NUMBER, "repeat": FEW, "infer_range": SWITCH}
 _LOSS = {"grad_scale": NUMBER}
 
 #: One input, one output of the same shape, no attribute.
 _UNARY = (
-    "BlockGrad _copy _contrib_div_sqrt_dim abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh degrees erf erfinv "
-    "exp expm1 fix floor gamma gammaln log log10 log1p log2 logical_not make_loss negative ones_like radians rcbrt reciprocal relu "
-    "rint round rsqrt sigmoid sign sin sinh softsign sqrt square tan tanh trunc zeros_like Flatten shape_array size_array "
-    "argmax_channel"
+    "BlockGrad _copy _contrib_div_sqrt_dim abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh "
+    "degrees erf erfinv exp expm1 fix floor gamma gammaln log log10 log1p log2 logical_not make_loss negative "
+    "ones_like radians rcbrt reciprocal relu rint round rsqrt sigmoid sign sin sinh softsign sqrt square tan tanh "
+    "trunc zeros_like Flatten shape_array size_array argmax_channel"
 )
 #: Two inputs, no attribute.
 _BINARY = (
-    "_equal _grad_add _greater _greater_equal _hypot _lesser _lesser_equal _logical_and _logical_or _logical_xor _maximum _minimum "
-    "_mod _not_equal _power elemwise_add elemwise_div elemwise_mul elemwise_sub broadcast_add broadcast_div broadcast_equal "
-    "broadcast_greater broadcast_greater_equal broadcast_hypot broadcast_lesser broadcast_lesser_equal broadcast_logical_and "
-    "broadcast_logical_or broadcast_logical_xor broadcast_maximum broadcast_minimum broadcast_mod broadcast_mul "
-    "broadcast_not_equal broadcast_power broadcast_sub _identity_with_attr_like_rhs batch_take gather_nd"
+    "_equal _grad_add _greater _greater_equal _hypot _lesser _lesser_equal _logical_and _logical_or _logical_xor "
+    "_maximum _minimum _mod _not_equal _power elemwise_add elemwise_div elemwise_mul elemwise_sub broadcast_add "
+    "broadcast_div broadcast_equal broadcast_greater broadcast_greater_equal broadcast_hypot broadcast_lesser "
+    "broadcast_lesser_equal broadcast_logical_and broadcast_logical_or broadcast_logical_xor broadcast_maximum "
+    "broadcast_minimum broadcast_mod broadcast_mul broadcast_not_equal broadcast_power broadcast_sub "
+    "_identity_with_attr_like_rhs batch_take gather_nd"
 )
 #: One input and a number.
 _SCALAR = (
-    "_div_scalar _equal_scalar _greater_equal_scalar _greater_scalar _hypot_scalar _lesser_equal_scalar _lesser_scalar "
-    "_logical_and_scalar _logical_or_scalar _logical_xor_scalar _maximum_scalar _minimum_scalar _minus_scalar _mod_scalar "
-    "_mul_scalar _not_equal_scalar _plus_scalar _power_scalar _rdiv_scalar _rminus_scalar _rmod_scalar _rpower_scalar"
+    "_div_scalar _equal_scalar _greater_equal_scalar _greater_scalar _hypot_scalar _lesser_equal_scalar "
+    "_lesser_scalar _logical_and_scalar _logical_or_scalar _logical_xor_scalar _maximum_scalar _minimum_scalar "
+    "_minus_scalar _mod_scalar _mul_scalar _not_equal_scalar _plus_scalar _power_scalar _rdiv_scalar _rminus_scalar "
+    "_rmod_scalar _rpower_scalar"
 )
 _REDUCED = "max mean min nanprod nansum prod sum"
 
@@ -282,29 +288,28 @@ _OPERATORS: Mapping[str, Operator] = {
     **{name: _op("data") for name in _UNARY.split()},
     **{name: _op("lhs rhs") for name in _BINARY.split()},
     **{name: _op("data", scalar=NUMBER, is_int=SWITCH) for name in _SCALAR.split()},
-    **{name: _op("data", **_REDUCTION) for name in _REDUCED.split()},
+    **{name: _op("data", _REDUCTION) for name in _REDUCED.split()},
     "Activation": _op("data", act_type=WORD),
     "BatchNorm": _op(
         "data gamma beta moving_mean moving_var",
+        _BATCH,
         outputs=_normal,
         axis=AXIS,
         cudnn_off=SWITCH,
         min_calib_range=NUMBER,
         max_calib_range=NUMBER,
-        **_BATCH,
     ),
     "BilinearSampler": _op("data grid", cudnn_off=SWITCH),
     "Cast": _op("data", dtype=WORD),
     "Concat": _op("data *num_args", dim=AXIS),
-    "Convolution": _op("data weight bias", has={"bias": _has_bias}, **_CONVOLUTION, **_CUDNN),
+    "Convolution": _op("data weight bias", _CONVOLUTION | _CUDNN, has={"bias": _has_bias}),
     "Crop": _op("data *num_args", offset=EDGES, h_w=EDGES, center_crop=SWITCH),
     "Deconvolution": _op(
         "data weight bias",
+        _CONVOLUTION | _CUDNN,
         has={"bias": lambda given: given.get("no_bias", "True") not in TRUE},
         adj=EDGES,
         target_shape=EDGES,
-        **_CONVOLUTION,
-        **_CUDNN,
     ),
     "Dropout": _op("data", p=NUMBER, mode=WORD, axes=AXES, cudnn_off=SWITCH),
     "Embedding": _op("data weight", input_dim=COUNT, output_dim=COUNT, dtype=WORD, sparse_grad=SWITCH),
@@ -324,12 +329,12 @@ _OPERATORS: Mapping[str, Operator] = {
         lower_bound=NUMBER,
         upper_bound=NUMBER,
     ),
-    "LinearRegressionOutput": _op("data label", **_LOSS),
-    "LogisticRegressionOutput": _op("data label", **_LOSS),
-    "MAERegressionOutput": _op("data label", **_LOSS),
-    "MakeLoss": _op("data", valid_thresh=NUMBER, normalization=WORD, **_LOSS),
+    "LinearRegressionOutput": _op("data label", _LOSS),
+    "LogisticRegressionOutput": _op("data label", _LOSS),
+    "MAERegressionOutput": _op("data label", _LOSS),
+    "MakeLoss": _op("data", _LOSS, valid_thresh=NUMBER, normalization=WORD),
     "Pad": _op("data", mode=WORD, pad_width=EDGES, constant_value=NUMBER),
-    "Pooling": _op("data", cudnn_off=SWITCH, p_value=INT, count_include_pad=SWITCH, layout=WORD, **_POOLING),
+    "Pooling": _op("data", _POOLING, cudnn_off=SWITCH, p_value=INT, count_include_pad=SWITCH, layout=WORD),
     "RNN": _op(
         "data parameters state state_cell sequence_length",
         has={"state_cell": lambda given: given.get("mode") == "lstm", **_LENGTHS},
@@ -357,6 +362,7 @@ _OPERATORS: Mapping[str, Operator] = {
     "SoftmaxActivation": _op("data", mode=WORD),
     "SoftmaxOutput": _op(
         "data label",
+        _LOSS,
         ignore_label=NUMBER,
         multi_output=SWITCH,
         use_ignore=SWITCH,
@@ -364,7 +370,6 @@ _OPERATORS: Mapping[str, Operator] = {
         normalization=WORD,
         out_grad=SWITCH,
         smooth_alpha=NUMBER,
-        **_LOSS,
     ),
     "SpatialTransformer": _op("data loc", target_shape=STEPS, transform_type=WORD, sampler_type=WORD, cudnn_off=SWITCH),
     "SwapAxis": _op("data", dim1=AXIS, dim2=AXIS),
@@ -372,7 +377,7 @@ _OPERATORS: Mapping[str, Operator] = {
     "UpSampling": _op(
         "data *num_args", number=_upsampled, scale=FEW, num_filter=UPTO, sample_type=WORD, multi_input_mode=WORD, workspace=UPTO
     ),
-    "_arange": _op("", check=_ranges, **_RANGE, **_NEW),
+    "_arange": _op("", _RANGE | _NEW, check=_ranges),
     "_contrib_AdaptiveAvgPooling2D": _op("data", output_size=STEPS),
     "_contrib_BilinearResize2D": _op(
         "data like",
@@ -418,21 +423,21 @@ _OPERATORS: Mapping[str, Operator] = {
     "_contrib_interleaved_matmul_encdec_valatt": _op("keys_values attention", heads=FEW),
     "_contrib_interleaved_matmul_selfatt_qk": _op("queries_keys_values", heads=FEW),
     "_contrib_interleaved_matmul_selfatt_valatt": _op("queries_keys_values attention", heads=FEW),
-    "_eye": _op("", check=_square, N=COUNT, M=UPTO, k=INT, **_NEW),
-    "_full": _op("", shape=LITERAL, value=NUMBER, **_NEW),
-    "_linalg_gemm2": _op("A B", alpha=NUMBER, axis=AXIS, **_PRODUCT),
+    "_eye": _op("", _NEW, check=_square, N=COUNT, M=UPTO, k=INT),
+    "_full": _op("", _NEW, shape=LITERAL, value=NUMBER),
+    "_linalg_gemm2": _op("A B", _PRODUCT, alpha=NUMBER, axis=AXIS),
     "_npx_reshape": _op("a", newshape=CODES, reverse=SWITCH, order=WORD),
-    "_ones": _op("", shape=LITERAL, **_NEW),
+    "_ones": _op("", _NEW, shape=LITERAL),
     "_rnn_param_concat": _op("data *num_args", dim=AXIS),
     "_split_v2": _op("data", outputs=_split, indices=INTS, axis=AXIS, squeeze_axis=SWITCH, sections=UPTO),
-    "_zeros": _op("", shape=LITERAL, **_NEW),
+    "_zeros": _op("", _NEW, shape=LITERAL),
     "add_n": _op("args *num_args"),
     "amp_cast": _op("data", dtype=WORD),
     "amp_multicast": _op("data *num_outputs", outputs=lambda given: whole(given.get("num_outputs", "1")), cast_narrow=SWITCH),
     "argmax": _op("data", axis=AXIS, keepdims=SWITCH),
     "argmin": _op("data", axis=AXIS, keepdims=SWITCH),
     "argsort": _op("data", axis=AXIS, is_ascend=SWITCH, dtype=WORD),
-    "batch_dot": _op("lhs rhs", **_PRODUCT, **_STORAGE),
+    "batch_dot": _op("lhs rhs", _PRODUCT | _STORAGE),
     "broadcast_axis": _op("data", axis=AXES, size=STEPS),
     "broadcast_like": _op("lhs rhs", lhs_axes=AXES, rhs_axes=AXES),
     "broadcast_to": _op(
@@ -445,10 +450,10 @@ _OPERATORS: Mapping[str, Operator] = {
     "clip": _op("data", a_min=NUMBER, a_max=NUMBER),
     "cumsum": _op("a", axis=AXIS, dtype=WORD),
     "depth_to_space": _op("data", block_size=FEW),
-    "dot": _op("lhs rhs", **_PRODUCT, **_STORAGE),
+    "dot": _op("lhs rhs", _PRODUCT | _STORAGE),
     "expand_dims": _op("data", axis=AXIS),
     "hard_sigmoid": _op("data", alpha=NUMBER, beta=NUMBER),
-    "log_softmax": _op("data", **_SOFTMAX),
+    "log_softmax": _op("data", _SOFTMAX),
     "norm": _op("data", ord=INT, axis=AXES, out_dtype=WORD, keepdims=SWITCH),
     "one_hot": _op("indices", depth=COUNT, on_value=NUMBER, off_value=NUMBER, dtype=WORD),
     "pick": _op("data index", axis=AXIS, keepdims=SWITCH, mode=WORD),
@@ -459,8 +464,8 @@ _OPERATORS: Mapping[str, Operator] = {
     "slice_axis": _op("data", axis=AXIS, begin=INT, end=INT),
     "slice_like": _op("data shape_like", axes=AXES),
     "smooth_l1": _op("data", scalar=NUMBER),
-    "softmax": _op("data length", has={"length": lambda given: is_true(given, "use_length")}, **_SOFTMAX),
-    "softmin": _op("data", **_SOFTMAX),
+    "softmax": _op("data length", _SOFTMAX, has={"length": lambda given: is_true(given, "use_length")}),
+    "softmin": _op("data", _SOFTMAX),
     "sort": _op("data", axis=AXIS, is_ascend=SWITCH),
     "space_to_depth": _op("data", block_size=FEW),
     "squeeze": _op("data", axis=AXES),

@@ -70,8 +70,8 @@ def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, co
         context: The MXNet context that the parameters go to.
 
     Raises:
-        ParameterError: Names or shapes differ (when strict), a program is none that a SymbolBlock may take, or MXNet cannot hold
-            a tensor.
+        ParameterError: Names or shapes differ (when strict), a program is none that a SymbolBlock may take, or MXNet cannot
+            hold a tensor.
         InputError: MXNet does not compute with this dtype.
     """
     if dtype not in (None, *FLOATS):
@@ -317,13 +317,13 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
     Args:
         block: Any Gluon block whose parameters have values.
         target: A path, written to as it is, or a stream.
-        header: The entries of ``__metadata__``; ``zoo.aliases`` is added where parameters are shared or a program is held twice,
-            ``zoo.programs`` where there are programs.
+        header: The entries of ``__metadata__``; ``zoo.aliases`` is added where parameters are shared or a program is held
+            twice, ``zoo.programs`` where there are programs.
         extra: Further tensors by name.
 
     Raises:
-        ParameterError: A parameter has no value yet, a SymbolBlock is empty, a name is reserved, or no attribute of a block leads
-            to a parameter.
+        ParameterError: A parameter has no value yet, a SymbolBlock is empty, a name is reserved, or no attribute of a block
+            leads to a parameter.
     """
     tree = _tree(block)
     _refuse_nameless(block, tree.parameters)

@@ -1,8 +1,8 @@
 """Operators that end the process on shapes that do not fit, put in a form that raises an error instead.
 
-Two operators of MXNet 1.9.1 take any shapes: ``Reshape`` reads beyond the array where the new shape has another size, and ``where``
-divides by zero where the condition has another shape than the values. A program that is run on an input of an unexpected shape
-would be enough. What they compute stays the same, to the bit.
+Two operators of MXNet 1.9.1 take any shapes: ``Reshape`` reads beyond the array where the new shape has another size, and
+``where`` divides by zero where the condition has another shape than the values. An input of an unexpected shape would be
+enough. What they compute stays the same, to the bit.
 
 Source: the special numbers of ``shape`` and ``newshape``, in the documentation of ``mx.sym.reshape`` and ``mx.npx.reshape``.
 """

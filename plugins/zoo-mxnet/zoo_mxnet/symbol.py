@@ -51,7 +51,7 @@ class SymbolBlock(HybridBlock):
     kind: ClassVar[str] = "mxnet.symbol"
 
     def __init__(self, prefix: str | None = None) -> None:
-        super().__init__(prefix=prefix)
+        super().__init__(prefix=prefix)  # type: ignore[call-arg]  # ours takes none
         self._filled: Filling | None = None
         self._hybrid: dict[str, Any] | None = None
 
@@ -164,7 +164,7 @@ class SymbolBlock(HybridBlock):
 
     def hybridize(self, active: bool = True, **options: Any) -> None:
         """Pass Gluon's options for compiling to the program, which is compiled in any case."""
-        super().hybridize(active, **options)
+        super().hybridize(active, **options)  # type: ignore[misc]  # Gluon has it
         self._hybrid = {"active": active, **options}
         if self._filled is not None:
             self._filled.network.hybridize(**self._hybrid)
@@ -276,6 +276,8 @@ class Filling:
 
 class _Copied:
     """A parameter that can be copied and pickled whole, also while a Trainer knows it."""
+
+    grad_req: str
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_trainer": None, "_var": None}
@@ -415,8 +417,8 @@ def _value(name: str, given: Any) -> Any:
     array = given.asnumpy() if isinstance(given, mx.nd.NDArray) else np.array(given)
     if array.dtype.name not in DTYPES or not array.shape or 0 in array.shape:
         raise ParameterError(
-            f"{name} is {array.dtype}{list(array.shape)}; MXNet's parameters are {', '.join(DTYPES)} of one or more axes, none of "
-            "size 0",
+            f"{name} is {array.dtype}{list(array.shape)}; MXNet's parameters are {', '.join(DTYPES)} of one or more axes, none "
+            "of size 0",
             mismatched=(name,),
         )
     return shared(array, array.dtype.name)
@@ -443,7 +445,10 @@ def _without_losses(graph: Graph, known: Collection[str]) -> Graph:
 
 
 def _prediction(node: Node, graph: Graph, known: Collection[str]) -> Node:
-    """Source: the forward passes in MXNet 1.9's ``softmax_output-inl.h``, ``regression_output-inl.h`` and ``svm_output-inl.h``."""
+    """What a loss predicts with, for a node that is one.
+
+    Source: the forward passes in MXNet 1.9's ``softmax_output-inl.h``, ``regression_output-inl.h`` and ``svm_output-inl.h``.
+    """
     if node.op == VARIABLE or node.operator.inputs != ("data", "label") or len(node.inputs) != 2:
         return node
     label = graph.nodes[node.inputs[1][0]]
