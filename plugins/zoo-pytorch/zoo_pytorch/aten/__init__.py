@@ -10,7 +10,7 @@ from __future__ import annotations
 from zoo_pytorch.aten.cutting import cut_program, output_names, without_last_block
 from zoo_pytorch.aten.description import describe, parameter_names
 from zoo_pytorch.aten.document import MAGIC, MAX_BYTES, read_document
-from zoo_pytorch.aten.network import AtenNetwork, build_network
+from zoo_pytorch.aten.network import AtenNetwork, build_network, facts_of
 from zoo_pytorch.aten.writing import NotExpressible, write_program
 
 __all__ = [
@@ -45,9 +45,9 @@ def outputs(source: bytes | memoryview | AtenNetwork) -> tuple[str, ...]:
     Raises:
         ParameterError: The content is no program.
     """
-    return source.facts.outputs if isinstance(source, AtenNetwork) else output_names(read_document(source))
+    return facts_of(source).outputs if isinstance(source, AtenNetwork) else output_names(read_document(source))
 
 
 def fixed_dtypes(network: AtenNetwork) -> tuple[str, ...]:
     """The nodes and constants that fix a floating point dtype, so that the network cannot be converted to another."""
-    return network.facts.fixed_dtypes
+    return facts_of(network).fixed_dtypes

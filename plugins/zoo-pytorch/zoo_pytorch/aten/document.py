@@ -70,6 +70,9 @@ MAX_BYTES = 64 << 20
 #: It has at most this many commas, lists and mappings, each: what bounds the memory that reading it takes.
 MAX_VALUES = 1 << 18
 MAX_NODES = 20_000
+MAX_INPUTS = 256
+#: Its tensors lie in at most this many modules, each of which takes some kilobytes.
+MAX_MODULES = 20_000
 #: Outputs are nested at most this deep; arguments are as deep as their operators' schemas.
 MAX_OUTPUT_DEPTH = 8
 MAX_TEXT = 256
@@ -275,6 +278,8 @@ class _Reader:
     def program(self) -> Program:
         self._check_keys()
         inputs = {name: self._input(name, raw) for name, raw in self._mapping("inputs").items()}
+        if len(inputs) > MAX_INPUTS:
+            self.fail(f"it has {len(inputs)} inputs; at most {MAX_INPUTS} are read")
         parameters = self._declared("parameters")
         buffers = self._declared("buffers")
         constants = self._constants("unsaved", is_buffer=True) | self._constants("constants", is_buffer=False)
@@ -402,6 +407,8 @@ class _Reader:
             if not names.is_path(path):
                 self.fail(f"no tensor may stand at {_shown(path)}")
         modules = {path[:end] for path in paths for end, char in enumerate(path) if char == "."}
+        if len(modules) > MAX_MODULES:
+            self.fail(f"its tensors lie in {len(modules)} modules; at most {MAX_MODULES} are read")
         for path in paths:
             if path in modules:
                 self.fail(f"{_shown(path)} is a tensor and a module at once")
@@ -487,13 +494,10 @@ class _Reader:
         """A JSON value as what the schema asks for."""
         if raw is None and kind.is_optional:
             return None
-        if kind.of is not None:
-            if isinstance(raw, list):
-                return [self._value(key, kind.of, item) for item in raw]
-            if not kind.is_broadcast:
-                self._mismatch(key, kind, raw)
-            return self._value(key, kind.of, raw)
-        value = self._single(kind.kind, raw)
+        if kind.of is not None and isinstance(raw, list):
+            return [self._value(key, kind.of, item) for item in raw]
+        # One number stands for a list of equal ones, as in a square kernel.
+        value = self._single(kind.of.kind if kind.of is not None and kind.is_broadcast else kind.kind, raw)
         return self._mismatch(key, kind, raw) if value is None else value
 
     def _mismatch(self, key: str, kind: Type, raw: Any) -> NoReturn:

@@ -17,7 +17,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: Paths are not deeper than this.
 MAX_DEPTH = 32
 #: What the generated code refers to by these names, and `self`.
-_IN_GENERATED_CODE = frozenset({"self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree"})
+_IN_GENERATED_CODE = frozenset({"self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", "getattr"})
 _PREFIXES_IN_GENERATED_CODE = ("zoo_", "math_", "torch_")
 
 

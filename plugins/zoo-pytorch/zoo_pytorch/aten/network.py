@@ -50,24 +50,18 @@ class AtenNetwork(fx.GraphModule):
     Its mode is read at each call, so that ``train()``, ``eval()`` and the flag alone all count.
     """
 
-    @property
-    def facts(self) -> Facts:
-        """What is known beside the graph."""
-        facts: Facts = self.meta[_FACTS]
-        return facts
-
     def __deepcopy__(self, memo: dict[int, Any]) -> AtenNetwork:
         copied = super().__deepcopy__(memo)
         assert isinstance(copied, AtenNetwork)  # noqa: S101  # PyTorch's annotation says less
         # fx registers every buffer anew, as one to save.
-        for path in copied.facts.unsaved:
+        for path in facts_of(self).unsaved:
             module, name = _at(copied, path)
             module.register_buffer(name, getattr(module, name), persistent=False)
         return copied
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AtenNetwork:
         """Move or convert all tensors; a conversion is refused, before it begins, where the graph fixes a dtype."""
-        fixed = self.facts.fixed_dtypes
+        fixed = facts_of(self).fixed_dtypes
         if fixed:
             for dtype in {value.dtype for value in (*self.parameters(), *self.buffers()) if value.is_floating_point()}:
                 found = fn(torch.empty(0, dtype=dtype)).dtype
@@ -78,6 +72,12 @@ class AtenNetwork(fx.GraphModule):
                     )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # PyTorch's is untyped
         return self
+
+
+def facts_of(network: AtenNetwork) -> Facts:
+    """What is known of a network beside its graph."""
+    facts: Facts = network.meta[_FACTS]
+    return facts
 
 
 def build_network(program: Program, outputs: tuple[str, ...]) -> AtenNetwork:

@@ -346,7 +346,7 @@ def _unflatten(spec: pytree.TreeSpec | None, leaf: Callable[[], Any]) -> Any:
 
 
 def _counting(nodes: tuple[Node, ...], buffers: Mapping[str, TensorType]) -> tuple[Node, ...]:
-    """Batch norms that follow the mode with the counter that stands beside their running mean, and without the nodes that counted so far."""
+    """Batch norms that follow the mode, with the counter beside their running mean; without the nodes that counted so far."""
     counters = {number: _counter(node, buffers) for number, node in enumerate(nodes)}
     counted = {path for path in counters.values() if path is not None}
     # Exported for training, the counter is a buffer that one is added to, in place or as a new value that is copied to it.
