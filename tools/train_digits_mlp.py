@@ -1,7 +1,8 @@
 """Train ``digits_mlp`` on scikit-learn's handwritten digits and write it, with its documents, into the catalogues.
 
 The data are 1,797 pictures of 8 x 8 pixels with values 0 to 16 (E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten
-Digits, UCI Machine Learning Repository, CC BY 4.0). Seeded: the same packages on the same machine give the same file.
+Digits, UCI Machine Learning Repository, CC BY 4.0). Seeded: the same packages on the same machine give the same
+parameters.
 
     pip install scikit-learn && python tools/train_digits_mlp.py
 """

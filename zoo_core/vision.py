@@ -179,6 +179,19 @@ def channels_of(picture: Image, maximum: float, mean: Sequence[float], std: Sequ
     return np.ascontiguousarray((scaled - low) / range_)
 
 
+def require_vision() -> None:
+    """Make sure that pictures can be opened, made arrays of, and written.
+
+    Raises:
+        PackageNotInstalledError: NumPy or Pillow is missing.
+    """
+    try:
+        import numpy  # noqa: F401, ICN001 - only asked for
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise PackageNotInstalledError(f"pictures need NumPy and Pillow: {install_line([_VISION])}", [_VISION]) from error
+
+
 def open_picture(x: Any, mode: str) -> Image:
     """A picture from whatever a user has, turned upright as its EXIF data says.
 
@@ -188,12 +201,10 @@ def open_picture(x: Any, mode: str) -> Image:
 
     Raises:
         InputError: It is no picture.
+        PackageNotInstalledError: NumPy or Pillow is missing.
     """
-    try:
-        import numpy  # noqa: F401, ICN001 - whoever opens a picture makes an array of it
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise PackageNotInstalledError(f"pictures need NumPy and Pillow: {install_line([_VISION])}", [_VISION]) from error
+    require_vision()
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     source = io.BytesIO(x) if isinstance(x, bytes | bytearray) else x
     if hasattr(source, "__array_interface__") and not isinstance(source, Image.Image):

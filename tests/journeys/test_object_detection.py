@@ -118,3 +118,20 @@ def test_the_parameter_file_alone_is_enough(drawings: list[Any], commands: Comma
     (found,) = detect(engine, [drawings[0].picture])
     assert [item["name"] for item in done.json["results"][0]["objects"]] == [item.name for item in found]
     assert json.loads(zoo.read_parameters(copy).header["zoo.engines"]) == ["PyTorch", "MXNet"]
+
+
+def test_the_command_saves_a_picture_with_the_boxes(drawings: list[Any], commands: Commands, tmp_path: Path) -> None:
+    from PIL import Image
+
+    given, saved = tmp_path / "given.png", tmp_path / "saved.jpg"
+    drawings[0].picture.resize((600, 500)).save(given)
+
+    done = commands.without_network().zoo("predict", "shapes_ssd", given, "--engine", any_engine(), "--save", saved)
+
+    assert done.status == 0, done.err
+    assert f"picture: {saved}" in done.err
+    with Image.open(given) as before, Image.open(saved) as after:
+        assert after.size == before.size
+        assert np.abs(np.asarray(after, dtype=int) - np.asarray(before.convert("RGB"))).max() > 100
+    both = commands.zoo("predict", "shapes_ssd", given, given, "--save", saved)
+    assert (both.status, both.errors) == (2, [f"error: --save {saved}: one picture is written of one INPUT, not of 2"])

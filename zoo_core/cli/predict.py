@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo_core.atomic import atomic_path
 from zoo_core.cli.load import load, load_options
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options
+from zoo_core.drawing import check_target, drawn
 from zoo_core.errors import CriteriaError, InputError
 from zoo_core.output import Classifications, DetectedObjects
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from zoo_core.model import Model, Predictor
 
 #: Wide enough for a probability bar that can be read, and no wider.
@@ -27,8 +31,9 @@ _BAR = 20
 @select_options
 @load_options
 @click.option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Print the N best classes.")
+@click.option("--save", metavar="PICTURE", type=click.Path(path_type=Path), help="Draw what was found in the one INPUT.")
 @click.pass_obj
-def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: Any) -> None:
+def command(output: Output, /, arguments: tuple[str, ...], top: int, save: Path | None, **options: Any) -> None:
     """Load a model and run it on inputs: pictures, or .npy and .npz where the model has no translator.
 
     With --artifact every argument is an INPUT.
@@ -39,6 +44,8 @@ def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: 
             raise CriteriaError(f"input {name}: there is no such file{_rule(options['artifact'])}")
         if Path(name).is_dir():
             raise CriteriaError(f"input {name}: this is a folder, expected a file")
+    if save is not None:
+        _check_save(save, inputs)
     with load(output, model_text, options) as model, model.new_predictor() as predictor:
         results = []
         for name in inputs:
@@ -46,6 +53,9 @@ def command(output: Output, /, arguments: tuple[str, ...], top: int, **options: 
             results.append({"input": name, **_as_dict(found, top)})
             if not output.is_json:
                 _print(output, name, found, top, model)
+            if save is not None:
+                _save(save, drawn(name, found, top=top))
+                output.message(f"picture: {save}")
         if output.is_json:
             record = model.record.to_dict() if model.record else None
             output.document({"model": record, "engine": model.engine, "results": results})
@@ -62,6 +72,17 @@ def _split(arguments: tuple[str, ...], artifact: str | None) -> tuple[str | None
     if not inputs:
         raise CriteriaError("name at least one INPUT: zoo predict MODEL INPUT...")
     return model, inputs
+
+
+def _check_save(path: Path, inputs: tuple[str, ...]) -> None:
+    if len(inputs) > 1:
+        raise CriteriaError(f"--save {path}: one picture is written of one INPUT, not of {len(inputs)}")
+    check_target(path)
+
+
+def _save(path: Path, picture: Image) -> None:
+    with atomic_path(path) as partial:
+        picture.save(partial)
 
 
 def _predicted(predictor: Predictor, name: str) -> Any:
