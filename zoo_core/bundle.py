@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from zoo_core.errors import InputError, ParameterError
+from zoo_core.errors import InputError
 from zoo_core.parameters.archive import MAGIC as ZIP_MAGIC
 from zoo_core.parameters.archive import MAX_INFLATION, Archive, Window
 from zoo_core.parameters.formats import format_of
 from zoo_core.parameters.source import Source, open_source
+from zoo_core.wording import printable
 
 _GZIP_MAGIC = b"\x1f\x8b"
 #: Where a tar file says what it is: POSIX.1-1988, "ustar", at byte 257 of its first header.
@@ -71,18 +73,20 @@ class _Packed(Bundle):
     """The members of an archive, whose paths never become paths of this machine.
 
     Where all lie in one folder of the archive, as they do when a folder was packed, that folder is left out of their names.
+
+    Raises:
+        ParameterError: Two members have one name.
     """
 
-    def __init__(self, name: str, members: Iterable[str]) -> None:
-        self.name = name
-        paths = [member.removeprefix("./") for member in members if not member.endswith("/")]
-        tops = {path.partition("/")[0] if "/" in path else None for path in paths}
+    def __init__(self, source: Source, members: Iterable[str]) -> None:
+        self.name = source.name
+        paths = {member: member.removeprefix("./") for member in members if not member.endswith("/")}
+        if len(set(paths.values())) != len(paths):
+            raise source.malformed("two members of the archive have one name, and readers differ in which they take")
+        tops = {path.partition("/")[0] if "/" in path else None for path in paths.values()}
         top = f"{next(iter(tops))}/" if len(tops) == 1 and None not in tops else ""
-        self._members: Mapping[str, str] = {
-            path.removeprefix(top): member
-            for path, member in zip(paths, (m for m in members if not m.endswith("/")), strict=True)
-            if "/" not in path.removeprefix(top)
-        }
+        plain = {path.removeprefix(top): member for member, path in paths.items()}
+        self._members: Mapping[str, str] = {name: member for name, member in plain.items() if "/" not in name}
         self.names = tuple(sorted(self._members))
 
 
@@ -91,7 +95,7 @@ class Zip(_Packed):
 
     def __init__(self, source: Source) -> None:
         self._archive = Archive(source)
-        super().__init__(source.name, list(self._archive.entries))
+        super().__init__(source, self._archive.entries)
 
     def open(self, name: str) -> Source:
         """The entry: mapped where it is stored as it is, else inflated."""
@@ -107,11 +111,11 @@ class Tar(_Packed):
 
     def __init__(self, source: Source) -> None:
         self._contents = _tar_members(source)
-        super().__init__(source.name, list(self._contents))
+        super().__init__(source, self._contents)
 
     def open(self, name: str) -> Source:
         """The member."""
-        return Source(f"{self.name}: {name}", memoryview(self._contents[self._members[name]]))
+        return Source(f"{self.name}: {printable(name)}", memoryview(self._contents[self._members[name]]))
 
 
 def bundle_of(source: Source) -> Bundle | None:
@@ -132,20 +136,56 @@ def _tar_members(source: Source) -> dict[str, bytearray]:
     contents: dict[str, bytearray] = {}
     try:
         # A stream is read once from its beginning to its end, so that nothing in it can make the reader go back and forth.
-        with tarfile.open(fileobj=Window(source.data), mode="r|*") as archive:
+        with tarfile.open(fileobj=_plain(source, bound), mode="r|") as archive:
             for number, member in enumerate(archive):
                 if number >= _MAX_MEMBERS or member.size > bound:
                     raise source.malformed(f"more than {_MAX_MEMBERS} members or {bound} bytes are in it")
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     continue
+                if member.name in contents:
+                    raise source.malformed("two members of the archive have one name, and readers differ in which they take")
                 content = bytearray()
                 while chunk := stream.read(_CHUNK):
                     content += chunk
                 bound -= len(content)
                 contents[member.name] = content
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, IndexError) as error:
-        if isinstance(error, ParameterError):
-            raise
+    # A header of a header of a header: each is a call of tarfile in the one before.
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, IndexError, RecursionError) as error:
         raise source.malformed(f"the archive cannot be read: {error}") from error
     return contents
+
+
+def _plain(source: Source, bound: int) -> io.RawIOBase:
+    """The bytes of a tar file, those of a compressed one inflated as they are read."""
+    window = Window(source.data)
+    if bytes(source.data[: len(_GZIP_MAGIC)]) != _GZIP_MAGIC:
+        return window
+    import gzip
+
+    return _Bounded(gzip.GzipFile(fileobj=window), bound)
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends in an error where it gives too much: the names of members have no bound of their own."""
+
+    def __init__(self, stream: io.BufferedIOBase, bound: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._bound = self._left = bound + _CHUNK
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes.
+
+        Raises:
+            OSError: There are more than any model has.
+        """
+        content = self._stream.read(min(size, _CHUNK) if size >= 0 else _CHUNK)
+        self._left -= len(content)
+        if self._left < 0:
+            raise OSError(f"it inflates to more than {self._bound} bytes")
+        return content

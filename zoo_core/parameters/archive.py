@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from zoo_core.parameters.source import Source
+from zoo_core.wording import printable
 
 if TYPE_CHECKING:
     import zipfile
@@ -31,9 +32,11 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 #: ours, unless it is as small as texts are.
 MAX_INFLATION = 64
 FREE_INFLATION = 16 * 2**20
+#: What all entries of a small file together may inflate to, in bytes: their compressed bytes may be the same ones.
+FREE_TOTAL = 1 << 28
 CHUNK = 1 << 20
 
-STORED = 0
+STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1
 
 
@@ -56,6 +59,7 @@ class Archive:
         self.entries: Mapping[str, zipfile.ZipInfo] = {info.filename: info for info in infos}
         if len(self.entries) != len(infos):
             raise source.malformed("two entries of the zip file have one name, and readers differ in which they take")
+        self._left = max(MAX_INFLATION * len(source.data), FREE_TOTAL)
 
     def span(self, name: str) -> tuple[int, int]:
         """Where an entry's bytes lie: offset and size.
@@ -84,19 +88,22 @@ class Archive:
         Raises:
             ParameterError: There is no such entry, it is encrypted or damaged, or it grows beyond all measure.
         """
-        info = self.entries.get(name)
-        if info is not None and info.compress_type != STORED:
-            return Source(f"{self._source.name}: {name}", memoryview(self._inflated(info)))
+        info, place = self.entries.get(name), f"{self._source.name}: {printable(name)}"
+        if info is not None and info.compress_type == DEFLATED:
+            return Source(place, memoryview(self._inflated(info)))
         start, size = self.span(name)
-        return Source(f"{self._source.name}: {name}", self._source.data[start : start + size])
+        return Source(place, self._source.data[start : start + size])
 
     def _inflated(self, info: zipfile.ZipInfo) -> bytearray:
         import zipfile
         import zlib
 
-        bound = max(MAX_INFLATION * info.compress_size, FREE_INFLATION)
+        # No entry has more bytes than the file, whatever the directory says.
+        compressed = min(info.compress_size, len(self._source.data))
+        bound = min(max(MAX_INFLATION * compressed, FREE_INFLATION), self._left)
         if info.file_size > bound:
             raise self._source.malformed(f"entry {info.filename!r} inflates to {info.file_size} bytes; {bound} are allowed")
+        self._left -= info.file_size
         content = bytearray()
         try:
             # It stops at the size that the directory says.
