@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ from zoo_core.wording import listing, printable
 CODE_NAME = "block_factory.py"
 #: Code is read before anybody trusts it; a factory has some hundred lines.
 MAX_CODE = 1 << 20
+#: Held while code runs: no other thread must see its module half made. Code may load a model that carries code itself.
+_RUNNING = threading.RLock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ class CarriedCode:
             PluginError: It raises, or defines no factory or several.
         """
         name = f"_zoo_carried_{self.sha256}"
-        module = sys.modules.get(name) or self._run(name)
+        with _RUNNING:
+            module = sys.modules.get(name) or self._run(name)
         found = [
             value
             for key, value in vars(module).items()
@@ -93,7 +97,9 @@ class CarriedCode:
         sys.modules[name] = module
         try:
             with guarded(f"{printable(self.place)} raised", ZooError):
-                exec(compile(self.content, self.place, "exec"), vars(module))  # noqa: S102 - its user trusts exactly these bytes
+                # The future statements of this module are none of theirs.
+                code = compile(self.content, self.place, "exec", dont_inherit=True)
+                exec(code, vars(module))  # noqa: S102 - its user trusts exactly these bytes
         except BaseException:
             del sys.modules[name]
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,11 @@ class How:
 
     def __post_init__(self) -> None:
         # A lone text would be taken apart into letters, each of them a trust.
-        trusted = (self.trust_code,) if isinstance(self.trust_code, str) else tuple(self.trust_code)
-        object.__setattr__(self, "trust_code", trusted)
+        given: Any = self.trust_code
+        words = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+        if not all(isinstance(word, str) for word in words):
+            raise InputError(f"trust_code: expected texts such as 'sha256:...', not {given!r}")
+        object.__setattr__(self, "trust_code", words)
         for name in ("arguments", "options"):
             if not isinstance(getattr(self, name), Mapping):
                 raise InputError(f"{name}: expected a mapping, not {getattr(self, name)!r}")
