@@ -18,7 +18,7 @@ from zoo_core.engines import Engines
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import InputError, ParameterError, PluginError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
-from zoo_core.golden import GOLDEN_ENTRY, Check, Golden, compare, golden_tensors
+from zoo_core.golden import GOLDEN_ENTRY, Check, Golden, are_tolerances, compare, golden_tensors
 from zoo_core.registered import build_from_arguments, entry_point_of
 from zoo_core.translator import Translator, TranslatorContext, translator_class
 from zoo_core.wording import did_you_mean, listing
@@ -56,8 +56,17 @@ class TensorSpec:
 
     @classmethod
     def from_dict(cls, item: Mapping[str, Any]) -> TensorSpec:
-        """Read one entry of a signature."""
-        return cls(name=str(item["name"]), dtype=str(item["dtype"]), shape=tuple(item["shape"]))
+        """Read one entry of a signature.
+
+        Raises:
+            ValueError, KeyError, TypeError: It is none.
+        """
+        name, dtype, shape = item["name"], item["dtype"], item["shape"]
+        # bool is a subclass of int, and no size.
+        is_shape = isinstance(shape, list) and all(size is None or (type(size) is int and size >= 0) for size in shape)
+        if not (isinstance(name, str) and isinstance(dtype, str) and is_shape):
+            raise ValueError('expected {"name": TEXT, "dtype": TEXT, "shape": [SIZE or null, ...]}')
+        return cls(name=name, dtype=dtype, shape=tuple(shape))
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of a signature."""
@@ -147,6 +156,7 @@ class Model:
             atol: The absolute tolerance.
 
         Raises:
+            InputError: The model cannot run on ``golden``, or a tolerance is none.
             PluginError: The factory or the translator is registered by no installed package.
             ParameterError: A parameter's name begins with ``zoo.golden.``, or a tensor cannot be written.
         """
@@ -154,13 +164,16 @@ class Model:
             raise InputError(f"model {self.name or self.engine} is closed")
         if self.factory is None:
             warn("the model has no factory, so its file can be loaded into a given block only", ZooWarning, stacklevel=2)
+        if not are_tolerances(rtol, atol):
+            raise InputError(f"rtol={rtol}, atol={atol}: expected 0 <= rtol < 1 and a finite atol that is not negative")
         header, extra = self._header(), {}
         if golden is not None:
             inputs = _named(golden, self.inputs)
             outputs = self._run(inputs)
             extra = golden_tensors(inputs, outputs)
             header[GOLDEN_ENTRY] = json.dumps({"rtol": rtol, "atol": atol})
-            header["zoo.signature"] = json.dumps(_signature(inputs, outputs))
+            # A signature that is known may leave dimensions free that one input cannot tell of.
+            header.setdefault("zoo.signature", json.dumps(_signature(inputs, outputs)))
         if not isinstance(target, str | os.PathLike):
             self._engine.save_parameters(self.block, target, header, extra)
             return
@@ -403,6 +416,9 @@ def signature_of(text: str | None) -> tuple[tuple[TensorSpec, ...], tuple[Tensor
         return (), ()
     try:
         document = json.loads(text)
-        return tuple(map(TensorSpec.from_dict, document["inputs"])), tuple(map(TensorSpec.from_dict, document["outputs"]))
+        inputs, outputs = (tuple(map(TensorSpec.from_dict, document[side])) for side in ("inputs", "outputs"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ParameterError(f"header entry zoo.signature is malformed: {error}") from error
+    if any(len({spec.name for spec in specs}) != len(specs) for specs in (inputs, outputs)):
+        raise ParameterError("header entry zoo.signature is malformed: a name stands twice")
+    return inputs, outputs
