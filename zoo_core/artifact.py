@@ -76,6 +76,11 @@ class ArtifactFile(msgspec.Struct, frozen=True, kw_only=True):
     mirrors: tuple[str, ...] = ()
     type: str = "file"
 
+    @property
+    def has_full_digest(self) -> bool:
+        """Whether the document promises these bytes and no others, so that a program among them may run."""
+        return bool(self.sha256 or self.sha1)
+
     def to_dict(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         return {"key": self.key, "name": self.name, "uri": self.uri, "size": self.size, "sha256": self.sha256}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from zoo_core.errors import ZooError
 from zoo_core.golden import GOLDEN_PREFIX
 from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
 from zoo_core.loader import PROGRAM_SUFFIXES
-from zoo_core.material import Material, material_of
+from zoo_core.material import Material, material_of, model_files
 from zoo_core.parameters import ParameterFile, StoredProgram
 from zoo_core.parameters.program import ATEN, is_program_name
 from zoo_core.record import ModelRecord
-from zoo_core.requirements import missing_requirements
+from zoo_core.requirements import check_requirement, missing_requirements
 from zoo_core.trust import is_code_trusted, may_run_programs
 
 
@@ -89,8 +90,7 @@ def describe(
 def describe_file(material: Material, engine: str | None, installed: InstalledEntryPoints, how: How) -> ModelInfo:
     """Collect what there is to know of a file, a folder or an archive that the caller names."""
     parameters = _parameters(material.parameters)
-    size = len(next(iter(material.parameters.tensors.values())).source.data) if parameters and material.parameters else None
-    requires = [*_header(material, "zoo.requires", list), *_header(material, "zoo.factory", dict).get("requires", ())]
+    size = _bytes_of(material.parameters)
     return ModelInfo(
         name=material.name,
         format=material.parameters.format if material.parameters is not None else "",
@@ -100,10 +100,24 @@ def describe_file(material: Material, engine: str | None, installed: InstalledEn
             "download_bytes": 0,
             "disk_bytes": size,
             "memory_bytes": _memory(parameters) or size,
-            "missing": list(missing_requirements(text for text in requires if isinstance(text, str))),
+            "missing": list(missing_requirements(_required(material))),
         },
         runs=tuple(_runs(material, engine, installed, how)),
     )
+
+
+def _bytes_of(file: ParameterFile | None) -> int | None:
+    """The size of a file, or of its parts; None where it has no tensor to tell of it."""
+    sources = {id(tensor.source): tensor.source for tensor in (file.tensors if file is not None else {}).values()}
+    return sum(len(source.data) for source in sources.values()) or None
+
+
+def _required(material: Material) -> Iterable[str]:
+    """What the header says must be installed; what is no requirement must not end up in a line to be pasted into a shell."""
+    own, factory = _header(material, "zoo.requires", list), _header(material, "zoo.factory", dict).get("requires")
+    for item in [*own, *(factory if isinstance(factory, list) else ())]:
+        with suppress(ValueError, TypeError):
+            yield check_requirement(item)
 
 
 def _opened(record: ModelRecord, local: Mapping[str, Path], how: How) -> Material:
@@ -164,8 +178,10 @@ def _carried(material: Material, how: How) -> Iterable[dict[str, Any]]:
         place, sha256 = promised.name, promised.sha256 or ""
     else:
         return
-    trusted = is_code_trusted(sha256, material.source, how.trust_code)
-    allow_with = None if trusted else f"--trust-code sha256:{sha256}"
+    # Trust in an address is none in bytes that its document does not promise.
+    is_promised = material.record is None or (promised is not None and promised.sha256 == sha256 != "")
+    trusted = is_promised and is_code_trusted(sha256, material.source, how.trust_code)
+    allow_with = None if trusted or not is_promised else f"--trust-code sha256:{sha256}"
     yield _run("code", "carried code", place, sha256=sha256 or None, allowed=trusted, allow_with=allow_with)
 
 
@@ -212,10 +228,10 @@ def _installed_code(what: str, name: str, entry: EntryPoint | None) -> dict[str,
 def _parameter_runs(material: Material, how: How) -> list[dict[str, Any]]:
     """The parameter file itself: its bytes tell of what kind it is, or else a name that only programs have."""
     file, record = material.parameters, material.record
-    item = record.artifact.file(*PARAMETER_KEYS) if record is not None else None
-    if file is None and item is None:
+    items = model_files(record, how) if record is not None else ()
+    if file is None and not items:
         return []
-    name, sha256 = (item.name, item.sha256) if item is not None else (material.name, None)
+    name, sha256 = (items[0].name, items[0].sha256) if items else (material.name, None)
     if file is not None and file.is_data:
         return [_run("data", "parameters", name, sha256=sha256, allowed=True)]
     if file is None and not name.endswith(PROGRAM_SUFFIXES):
@@ -231,8 +247,11 @@ def _program(program: StoredProgram, material: Material, how: How) -> dict[str, 
 
 
 def _program_run(what: str, name: str, sha256: str | None, material: Material, how: How) -> dict[str, Any]:
-    allowed = may_run_programs(material.source, trusted=how.trust_programs)
-    allow_with = None if allowed else "--trust-programs"
+    # Nothing allows bytes that nobody promised.
+    items = model_files(material.record, how) if material.record is not None else ()
+    is_promised = all(item.has_full_digest for item in items)
+    trusted = may_run_programs(material.source, trusted=how.trust_programs)
+    allowed, allow_with = trusted and is_promised, None if trusted or not is_promised else "--trust-programs"
     return _run("program", what, name, sha256=sha256, allowed=allowed, allow_with=allow_with)
 
 

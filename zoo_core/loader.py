@@ -17,7 +17,7 @@ from zoo_core.entry_points import InstalledEntryPoints, guarded
 from zoo_core.errors import PluginError, UntrustedCodeError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.how import How
-from zoo_core.material import Material, golden_file, program_files
+from zoo_core.material import Material, golden_file, model_files
 from zoo_core.model import Model, signature_of
 from zoo_core.parameters import read_parameters
 from zoo_core.plugin import Hooks
@@ -45,8 +45,8 @@ def refuse_named_program(record: ModelRecord, how: How) -> None:
     """
     if may_run_programs(record.source, trusted=how.trust_programs):
         return
-    for file in record.files:
-        if file.name.lower().endswith(PROGRAM_SUFFIXES):
+    for file in model_files(record, how):
+        if file.name.endswith(PROGRAM_SUFFIXES):
             raise untrusted_program(printable(record.reference), [printable(file.name)], record.source)
 
 
@@ -61,11 +61,11 @@ def refuse_unsafe_program(material: Material, how: How) -> None:
         return
     what = printable(record.reference if record is not None else file.name)
     refuse_untrusted_program(file, what, material.source, trusted=how.trust_programs)
-    for item in program_files(record) if record is not None else ():
-        if not (item.sha256 or item.sha1):
+    for item in model_files(record, how) if record is not None else ():
+        if not item.has_full_digest:
             raise UntrustedCodeError(
-                f"{what}: {printable(item.name)} holds a program, and its document promises no full digest of it. Programs run "
-                "only where the whole sha256 is given"
+                f"{what}: {printable(item.name)} belongs to a program, and its document promises no full digest of it. "
+                "Programs run only where the whole sha256 is given"
             )
 
 

@@ -23,6 +23,7 @@ from zoo_core.parameters.source import Source as Bytes
 from zoo_core.parameters.source import open_source
 from zoo_core.parameters.whole import SYMBOL_SUFFIX, symbol_names
 from zoo_core.record import ModelRecord, Source
+from zoo_core.requirements import check_engine
 from zoo_core.wording import listing, printable
 
 #: The key of the file that holds an MXNet network's program, as DJL's documents have it.
@@ -94,14 +95,14 @@ def material_of(record: ModelRecord, files: Mapping[str, Path], how: How) -> Mat
     Raises:
         ParameterError: Its parameter file is malformed.
     """
-    path = _parameter_path(record, files)
+    described = _parameter_file(record)
+    path = files.get(described.key) if described is not None else None
     # Where there is no parameter file, any file tells where the artifact lies.
     place = path or next(iter(files.values()), None)
-    symbol = None if how.names_factory(record.arguments) else _symbol_path(files)
     return Material(
         name=record.name or record.artifact_id,
         record=record,
-        parameters=read_model_file(symbol, parameters=path) if symbol else read_model_file(path) if path else None,
+        parameters=_read_artifact(record, files, how),
         golden=open_source(files[GOLDEN_KEY]) if GOLDEN_KEY in files else None,
         code=CarriedCode.read(files[CODE_KEY]) if CODE_KEY in files else None,
         folder=place.parent if place else None,
@@ -198,25 +199,49 @@ def _only_parameter_file(bundle: Bundle) -> str:
     raise InputError(f"{printable(bundle.name)} holds {listing(map(printable, found)) or 'no parameter file'}; name one file")
 
 
-def _parameter_path(record: ModelRecord, files: Mapping[str, Path]) -> Path | None:
-    file = record.artifact.file(*PARAMETER_KEYS)
-    if file is not None:
-        return files.get(file.key)
-    named = (path for key, path in files.items() if key != GOLDEN_KEY and path.name.endswith(_PARAMETER_SUFFIXES))
-    return next(named, None)
+def _read_artifact(record: ModelRecord, files: Mapping[str, Path], how: How) -> ParameterFile | None:
+    """The parameters of an artifact, from the files that its document lists and from none that only lies beside them."""
+    names = [file.name for file in model_files(record, how)]
+    places = {file.name: files[file.key] for file in record.files if file.name in names and file.key in files}
+    if not names or names[0] not in places:
+        return None
+    first = open_source(places[names[0]])
+    if names[0].endswith(INDEX_SUFFIX):
+        return read_shards(first, lambda part: _listed(record, places, part))
+    return read_model_file(first, parameters=next((places[name] for name in names[1:] if name in places), None))
 
 
-def _symbol_path(files: Mapping[str, Path]) -> Path | None:
-    if SYMBOL_KEY in files:
-        return files[SYMBOL_KEY]
-    return next((path for path in files.values() if path.name.endswith(SYMBOL_SUFFIX)), None)
+def _listed(record: ModelRecord, places: Mapping[str, Path], part: str) -> Bytes:
+    if part not in places:
+        raise ParameterError(f"{printable(record.reference)} lists no file {printable(part)}, which its index names")
+    return open_source(places[part])
 
 
-def program_files(record: ModelRecord) -> list[ArtifactFile]:
-    """Those files of an artifact that may hold its program."""
-    keys = (SYMBOL_KEY, *PARAMETER_KEYS)
-    suffixes = (*_PARAMETER_SUFFIXES, SYMBOL_SUFFIX)
-    return [file for file in record.files if file.key in keys or file.name.lower().endswith(suffixes)]
+def model_files(record: ModelRecord, how: How) -> tuple[ArtifactFile, ...]:
+    """Those files of an artifact that a load reads as its program and its parameters; the first tells of the others."""
+    parameters = _parameter_file(record)
+    symbol = None if how.names_factory(record.arguments) else _symbol_file(record)
+    if parameters is not None and parameters.name.endswith(INDEX_SUFFIX):
+        parts = (file for file in record.files if file.name.endswith(".safetensors") and file.key != GOLDEN_KEY)
+        return (parameters, *parts)
+    return tuple(dict.fromkeys(file for file in (symbol, parameters) if file is not None))
+
+
+def _parameter_file(record: ModelRecord) -> ArtifactFile | None:
+    named = record.artifact.file(*PARAMETER_KEYS)
+    if named is not None:
+        return named
+    # The index of several parts stands for them.
+    for suffixes in ((INDEX_SUFFIX,), _PARAMETER_SUFFIXES):
+        for file in record.files:
+            if file.key != GOLDEN_KEY and file.name.endswith(suffixes):
+                return file
+    return None
+
+
+def _symbol_file(record: ModelRecord) -> ArtifactFile | None:
+    named = record.artifact.file(SYMBOL_KEY)
+    return named or next((file for file in record.files if file.name.endswith(SYMBOL_SUFFIX)), None)
 
 
 def golden_file(material: Material) -> ParameterFile | None:
@@ -235,6 +260,8 @@ def engines_of_file(material: Material, asked: str | None, engines: Engines) -> 
     if "zoo.engines" not in material.header:
         return engines.names
     named: list[str] = material.header_value("zoo.engines", list)
-    if not all(isinstance(name, str) for name in named):
-        raise ParameterError(f"{printable(material.name)}: header entry zoo.engines: expected names, found {named!r}")
-    return named or engines.names
+    try:
+        # What is foreign here ends up in the name of a package to install.
+        return [check_engine(name) for name in named] or engines.names
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{printable(material.name)}: header entry zoo.engines: {error}") from error
