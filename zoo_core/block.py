@@ -102,7 +102,7 @@ def requirement_of(entry: EntryPoint) -> str:
 
 
 def factory_from_dict(
-    document: Mapping[str, Any], installed: InstalledEntryPoints, *, engine: str | None = None
+    document: Mapping[str, Any], installed: InstalledEntryPoints, *, engine: str | None = None, carrier: str | None = None
 ) -> BlockFactory:
     """What `BlockFactory.from_json` does, from JSON values and entry points already read."""
     name, fields = document.get("factory"), document.get("fields", {})
@@ -119,7 +119,8 @@ def factory_from_dict(
         raise PackageNotInstalledError(
             f"factory {name!r} needs packages that are not installed: {install_line(missing)}", missing
         )
-    return build(factory_class(name, installed, engine=named or engine), fields, what=f"factory {name!r}")
+    found = factory_class(name, installed, engine=named or engine, carrier=carrier)
+    return build(found, fields, what=f"factory {name!r}")
 
 
 def _decoded(text: str) -> dict[str, Any]:

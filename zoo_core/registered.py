@@ -87,14 +87,20 @@ def build(cls: type[Thing], fields: Mapping[str, Any], *, what: str) -> Thing:
 
 
 def build_from_arguments(cls: type[Thing], arguments: Mapping[str, Any], *, what: str, beside: type | None = None) -> Thing:
-    """Construct a registered class from those arguments that are its fields; ``numLayers`` is the field ``num_layers``.
+    """Construct a registered class from those arguments that are its fields, as `own_arguments` finds them.
+
+    Raises:
+        InputError: A wrong type or a value out of range.
+    """
+    return build(cls, own_arguments(cls, arguments, beside=beside), what=what)
+
+
+def own_arguments(cls: type, arguments: Mapping[str, Any], *, beside: type | None = None) -> dict[str, Any]:
+    """Those arguments that are fields of a class; ``numLayers`` is the field ``num_layers``.
 
     Args:
         beside: A class that is built from the same arguments. Where both have a field of one name, each takes a value of its
             own type: ``classes`` is a number to a factory and a list of names to a translator.
-
-    Raises:
-        InputError: A wrong type or a value out of range.
     """
     known = set(field_names(cls))
     fields = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in known}
@@ -103,7 +109,7 @@ def build_from_arguments(cls: type[Thing], arguments: Mapping[str, Any], *, what
     for name in set(fields).intersection(field_names(beside) if beside else ()):
         if not _is_of_type(fields[name], types[name]):
             del fields[name]
-    return build(cls, fields, what=what)
+    return fields
 
 
 def _is_of_type(value: Any, type_: Any) -> bool:

@@ -17,7 +17,7 @@ from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
 from zoo_core.material import Material
 from zoo_core.model import WRITTEN_WITH
 from zoo_core.parameters.program import PROGRAM_TENSOR
-from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, snake_case
+from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, fields_of, own_arguments, snake_case
 from zoo_core.requirements import check_requirement, distribution_of, install_line, missing_requirements
 from zoo_core.translator import Translator, translator_class, translator_from_dict
 from zoo_core.trust import is_code_trusted, untrusted_code
@@ -46,8 +46,8 @@ def check_requires(material: Material) -> None:
         return
     requires = material.header_value("zoo.requires", list)
     try:
-        missing = missing_requirements(check_requirement(str(item)) for item in requires)
-    except ValueError as error:
+        missing = missing_requirements(check_requirement(item) for item in requires)
+    except (TypeError, ValueError) as error:
         raise ParameterError(f"{printable(material.name)}: header entry zoo.requires: {error}") from error
     if missing:
         raise PackageNotInstalledError(
@@ -73,10 +73,13 @@ def factory_for(
     name = how.block_factory or next((arguments[key] for key in FACTORY_ARGUMENTS if arguments.get(key)), None)
     if name is not None:
         found = factory_class(str(name), installed, engine=engine.name, carrier=material.carrier)
-        beside = _translator_class(material, how, arguments, installed)
+        beside = _translator_beside(material, how, arguments, installed)
         return build_from_arguments(found, arguments, what=f"factory {str(name)!r}", beside=beside)
     if "zoo.factory" in material.header:
-        return _factory_of_header(material, engine, how, installed)
+        named = _factory_of_header(material, engine, installed)
+        # Arguments of the call change fields of the factory that the file names.
+        beside = _translator_beside(material, how, arguments, installed)
+        return _with_arguments(named, how.arguments, what=f"factory {type(named).__name__}", beside=beside)
     if material.code is not None:
         return _carried_factory(material, material.code, how, arguments, installed)
     if material.parameters is not None and PROGRAM_TENSOR in material.parameters.programs:
@@ -85,14 +88,12 @@ def factory_for(
     return None
 
 
-def _factory_of_header(material: Material, engine: Engine, how: How, installed: InstalledEntryPoints) -> BlockFactory:
+def _factory_of_header(material: Material, engine: Engine, installed: InstalledEntryPoints) -> BlockFactory:
     document = material.header_value("zoo.factory", dict)
     try:
-        named = factory_from_dict(document, installed, engine=engine.name)
+        return factory_from_dict(document, installed, engine=engine.name, carrier=material.carrier)
     except PackageNotInstalledError as error:
         raise PackageNotInstalledError(f"{_authorship(material, error.missing)}{error}", error.missing) from error
-    # Arguments of the call change fields of the factory that the file names.
-    return _with_arguments(named, how.arguments, what=f"factory {type(named).__name__}")
 
 
 def _authorship(material: Material, missing: Iterable[str]) -> str:
@@ -119,14 +120,13 @@ def _carried_factory(
     if not is_code_trusted(code.sha256, material.source, how.trust_code):
         raise untrusted_code(printable(material.name), code.place, code.sha256)
     found = code.factory_class()
-    beside = _translator_class(material, how, arguments, installed)
+    beside = _translator_beside(material, how, arguments, installed)
     return build_from_arguments(found, arguments, what=f"factory {found.__name__}", beside=beside)
 
 
-def _with_arguments(thing: Thing, arguments: Mapping[str, Any], *, what: str) -> Thing:
-    fields = {name: getattr(thing, name) for name in field_names(type(thing))}
-    changed = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in fields}
-    return build_from_arguments(type(thing), {**fields, **changed}, what=what) if changed else thing
+def _with_arguments(thing: Thing, arguments: Mapping[str, Any], *, what: str, beside: type | None) -> Thing:
+    changed = own_arguments(type(thing), arguments, beside=beside)
+    return build(type(thing), {**fields_of(thing), **changed}, what=what) if changed else thing
 
 
 def translator_for(
@@ -145,13 +145,13 @@ def translator_for(
     if isinstance(how.translator, Translator):
         return how.translator
     found = _translator_class(material, how, arguments, installed)
+    beside = type(factory) if factory is not None else None
     if found is not None:
-        beside = type(factory) if factory is not None else None
         translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
     elif "zoo.translator" in material.header:
         # Arguments of the call change fields of the translator that the file names.
-        named = translator_from_dict(material.header_value("zoo.translator", dict), installed)
-        translator = _with_arguments(named, how.arguments, what=f"translator {type(named).__name__}")
+        named = translator_from_dict(material.header_value("zoo.translator", dict), installed, carrier=material.carrier)
+        translator = _with_arguments(named, how.arguments, what=f"translator {type(named).__name__}", beside=beside)
     else:
         return None
     return translator.with_files(material.files)
@@ -167,6 +167,17 @@ def _translator_class(
     if name is None:
         return None
     return translator_class(_DJL_TRANSLATORS.get(str(name), str(name)), installed, carrier=material.carrier)
+
+
+def _translator_beside(
+    material: Material, how: How, arguments: Mapping[str, Any], installed: InstalledEntryPoints
+) -> type[Translator] | None:
+    """The class of the translator that is built from the same arguments as the factory, wherever it is named."""
+    found = _translator_class(material, how, arguments, installed)
+    if found is not None or "zoo.translator" not in material.header:
+        return found
+    name = material.header_value("zoo.translator", dict).get("name")
+    return translator_class(name, installed, carrier=material.carrier) if isinstance(name, str) else None
 
 
 def check_arguments(material: Material, how: How, factory: BlockFactory | None, translator: Translator | None) -> None:

@@ -95,13 +95,13 @@ class Translator(ABC):
         return translator_from_dict(document, InstalledEntryPoints.scan())
 
 
-def translator_from_dict(document: Any, installed: InstalledEntryPoints) -> Translator:
+def translator_from_dict(document: Any, installed: InstalledEntryPoints, *, carrier: str | None = None) -> Translator:
     """What `Translator.from_json` does, from JSON values and entry points already read."""
     name = document.get("name") if isinstance(document, dict) else None
     arguments = document.get("arguments", {}) if isinstance(document, dict) else None
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise PluginError('a serialized translator is {"name": NAME, "arguments": {...}}')
-    return build(translator_class(name, installed), arguments, what=f"translator {name!r}")
+    return build(translator_class(name, installed, carrier=carrier), arguments, what=f"translator {name!r}")
 
 
 def translator_class(name: str, installed: InstalledEntryPoints, *, carrier: str | None = None) -> type[Translator]:
