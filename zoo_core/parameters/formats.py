@@ -22,8 +22,8 @@ DJL_MAGIC = b"DJL@"
 #: The exported graph as JSON of our own begins so, to the byte: whatever begins otherwise is never read as one.
 ATEN_MAGIC = b'{"torch.aten":'
 
-#: A larger JSON text is taken for no symbol; that of ResNet-152 has 0.2 MB.
-MAX_SYMBOL = 64 * 2**20
+#: A larger JSON text is taken for no symbol; that of ResNet-152 has 0.2 MB. Read, it may need twenty times as much memory.
+MAX_SYMBOL = 16 * 2**20
 
 
 def format_of(source: Source) -> str:

@@ -40,9 +40,13 @@ def read_model_file(
         return read_parameters(opened)
     if name == "mxnet-symbol" and parameters is None and isinstance(source, str | os.PathLike):
         parameters = _parameters_beside(Path(source), opened)
-    tensors = read_parameters(parameters).tensors.values() if parameters is not None else ()
+    beside = read_parameters(parameters) if parameters is not None else None
     program = StoredTensor(PROGRAM_TENSOR, "uint8", (len(opened.data),), (1,), 0, opened)
-    return ParameterFile(opened.name, name, [program, *tensors])  # type: ignore[arg-type]  # all KINDS are formats
+    if beside is None:
+        return ParameterFile(opened.name, name, [program])  # type: ignore[arg-type]  # all KINDS are formats
+    if PROGRAM_TENSOR in beside.tensors or PROGRAM_TENSOR in beside.aliases:
+        raise opened.malformed(f"its parameters in {beside.name} hold another program, {PROGRAM_TENSOR}")
+    return ParameterFile(opened.name, name, [program, *beside.tensors.values()], beside.header)  # type: ignore[arg-type]
 
 
 def symbol_names(parameters: str) -> tuple[str, ...]:
