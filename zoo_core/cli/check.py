@@ -12,7 +12,7 @@ from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options
 from zoo_core.errors import ParameterError
 from zoo_core.golden import Check, OutputCheck
-from zoo_core.wording import listing
+from zoo_core.wording import listing, printable
 
 
 @click.command("check")
@@ -32,14 +32,16 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         output.table([_row(item, found) for item in found.outputs])
     if not found.ok:
         wrong = [item.name for item in found.outputs if not item.ok]
-        output.fault(f"{name} computes other values in {found.engine} on {found.device} than its author saw: {listing(wrong)}")
+        output.fault(
+            f"{name} computes other values in {found.engine} on {found.device} than its author saw: {printable(listing(wrong))}"
+        )
         click.get_current_context().exit(ParameterError.exit_code)
 
 
 def _row(item: OutputCheck, found: Check) -> list[str]:
     state = "ok" if item.ok else "differs"
     largest = f"largest difference {_number(item.max_abs)}"
-    return [item.name, state, largest, f"relative {_number(item.max_rel)}", f"{found.engine} on {found.device}"]
+    return [printable(item.name), state, largest, f"relative {_number(item.max_rel)}", f"{found.engine} on {found.device}"]
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,7 @@ from zoo_core.cli.tree import drawn
 from zoo_core.description import ModelInfo
 from zoo_core.record import ModelRecord
 from zoo_core.requirements import install_line
-from zoo_core.wording import bytes_text, shown_url
+from zoo_core.wording import bytes_text, printable, shown_url
 
 #: How many lines of the tree of parameters are shown without -v.
 TREE_LINES = 40
@@ -46,10 +46,11 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         return
     described = _what(found, found.record) if found.record is not None else [("file", str(path)), ("format", found.format)]
     for name, value in [*described, *_header(found), *_cost(found), *_runs(found)]:
-        output.line(f"{name:<12} {value}".rstrip())
+        # What is foreign must not begin a line that looks like one of ours.
+        output.line(f"{printable(name):<12} {printable(value)}".rstrip())
     if found.record is None or output.is_verbose:
         for line in drawn(found.parameters, lines=None if output.is_verbose else TREE_LINES):
-            output.line(line)
+            output.line(printable(line))
 
 
 def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
@@ -150,7 +151,10 @@ def _state(run: Mapping[str, Any]) -> str:
         return "allowed"
     if run["allow_with"]:
         return f"needs {run['allow_with']}"
-    return "not installed" if run["kind"] == "code" else "known once its bytes are here"
+    if run["kind"] == "unknown":
+        return "known once its bytes are here"
+    promised = run["kind"] == "program" or run["what"] == "carried code"
+    return "never: its document does not promise these bytes" if promised else "not installed"
 
 
 def _digest(file: Any) -> str:

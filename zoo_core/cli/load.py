@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Options of SELECT that a FILE leaves no room for.
-_SELECTING = ("application", "group", "artifact", "version", "filters", "repositories")
+#: Options of SELECT that a FILE leaves no room for -> how they are written.
+_SELECTING = {
+    "application": "--application",
+    "group": "--group",
+    "artifact": "--artifact",
+    "version": "--version",
+    "filters": "--filter",
+    "repositories": "--repository",
+}
 
 
 def load_options(function: Function) -> Function:
@@ -55,9 +62,9 @@ def file_of(model: str | None, options: Mapping[str, Any]) -> Path | None:
         return None
     if not path.exists():
         raise CriteriaError(f"{path}: there is no such file")
-    selecting = [name for name in _SELECTING if options[name]]
+    selecting = [written for name, written in _SELECTING.items() if options[name]]
     if selecting:
-        raise CriteriaError(f"{path} is one file: --{listing(selecting)} cannot choose among others")
+        raise CriteriaError(f"{path} is one file: {listing(selecting)} cannot choose among others")
     return path
 
 
@@ -91,5 +98,5 @@ def _value(text: str) -> Any:
     """An argument's value: JSON where it is some, such as ``[128, 64]``, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

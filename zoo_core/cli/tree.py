@@ -11,6 +11,8 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 #: How deep the tree is drawn, the deepest that is short enough.
 _DEPTHS = (99, 4, 3, 2, 1)
+#: A name may have millions of dots, and no network is so deep.
+_MAX_DEPTH = 100
 
 
 def drawn(parameters: Parameters, *, lines: int | None) -> list[str]:
@@ -23,7 +25,7 @@ def drawn(parameters: Parameters, *, lines: int | None) -> list[str]:
     depths: Sequence[int] = _DEPTHS if lines is not None else _DEPTHS[:1]
     found: list[str] = []
     for depth in depths:
-        found = list(_lines({tuple(name.split(".")): item for name, item in parameters.items()}, depth, "  "))
+        found = list(_lines({tuple(name.split(".", _MAX_DEPTH)): item for name, item in parameters.items()}, depth, "  "))
         if lines is None or len(found) <= lines:
             return found
     return [*found[:lines], f"  ... and {len(found) - (lines or 0)} more"]
@@ -35,7 +37,8 @@ def _lines(parameters: Mapping[tuple[str, ...], Mapping[str, Any]], depth: int, 
         parts.setdefault(path[0], {})[path[1:]] = item
     for name, part in sorted(parts.items(), key=lambda item: _number(item[0])):
         if () in part:
-            yield f"{indent}{name}  {_described(part[()])}"
+            yield f"{indent}{name}  {_described(part.pop(()))}"
+        if not part:
             continue
         name, part = _joined(name, part)
         size = bytes_text(sum(int(item["bytes"]) for item in part.values()))
