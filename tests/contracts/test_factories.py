@@ -69,7 +69,7 @@ def test_both_plugins_have_the_same_factories_with_the_same_fields() -> None:
         for module in both("factories")
     ]
     assert described[0] == described[1]
-    assert described[0].keys() == NETWORKS.keys() | {"NeutralFactory"}
+    assert described[0].keys() == NETWORKS.keys() | {"NeutralFactory", "Symbol"}
     assert both("factories")[0].DEPTHS == both("factories")[1].DEPTHS
 
 
