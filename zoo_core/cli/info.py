@@ -84,7 +84,7 @@ def _header(found: ModelInfo) -> Iterator[tuple[str, str]]:
     """The header's entries in words; one that is malformed, or that nobody here knows, as it stands."""
     order = [*(key for key in _ENTRIES if key in found.header), *(key for key in found.header if key not in _ENTRIES)]
     for key in order:
-        if key in _SHOWN_ELSEWHERE:
+        if key in _SHOWN_ELSEWHERE or (key == "zoo.engines" and found.record is not None):
             continue
         text = found.header[key]
         try:
