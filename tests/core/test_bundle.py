@@ -1,0 +1,103 @@
+"""The files of one model in a folder, a zip file or a tar file; what is hostile is in ``tests/attacks``."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests import archives
+from tests import parameter_files as make
+from zoo_core.bundle import Bundle, Folder, bundle_of
+from zoo_core.errors import InputError, ParameterError
+from zoo_core.parameters.source import open_source
+
+FILES = {"net.safetensors": make.SAFETENSORS, "block_factory.py": b"x = 1\n"}
+INSIDE = {f"net-1.0/{name}": content for name, content in FILES.items()}
+
+
+def packed(content: bytes) -> Bundle:
+    found = bundle_of(open_source(content))
+    assert found is not None
+    return found
+
+
+ARCHIVES = {
+    "zip": archives.zipped(FILES),
+    "stored zip": archives.zipped(FILES, zipfile.ZIP_STORED),
+    "zip of a folder": archives.zipped({"net-1.0/": b"", **INSIDE}),
+    "tar": archives.tarred(FILES),
+    "tar.gz": archives.tarred(FILES, mode="w:gz"),
+    "tar of the working directory": archives.tarred({f"./{name}": content for name, content in FILES.items()}),
+    "tar.gz of a folder": archives.tarred(INSIDE, mode="w:gz"),
+}
+
+
+@pytest.mark.parametrize("content", ARCHIVES.values(), ids=ARCHIVES)
+def test_the_files_of_an_archive_are_those_that_were_packed(content: bytes) -> None:
+    found = packed(content)
+    assert found.names == ("block_factory.py", "net.safetensors")
+    assert {name: bytes(found.open(name).data) for name in found.names} == FILES
+
+
+def test_a_folder_has_its_files_by_their_names_and_their_paths(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    found = Folder(tmp_path)
+    assert found.names == ("block_factory.py", "net.safetensors")
+    assert bytes(found.open("net.safetensors").data) == make.SAFETENSORS
+    assert found.path("net.safetensors") == tmp_path / "net.safetensors"
+
+
+def test_members_of_an_archive_have_no_paths() -> None:
+    assert packed(ARCHIVES["zip"]).path("net.safetensors") is None
+
+
+@pytest.mark.parametrize("make_archive", [archives.zipped, archives.tarred], ids=["zip", "tar"])
+def test_files_in_folders_inside_are_left_out(make_archive: object) -> None:
+    content = make_archive({"a.safetensors": b"1", "deeper/b.safetensors": b"2"})  # type: ignore[operator]
+    assert packed(content).names == ("a.safetensors",)
+
+
+def test_one_folder_that_holds_everything_is_left_out_of_the_names_once() -> None:
+    assert packed(archives.zipped({"a/b/c.safetensors": b"1"})).names == ()
+
+
+@pytest.mark.parametrize("content", [*make.GOOD.values(), b"", b"PK", b"hello", b"{}"])
+def test_what_is_no_archive_or_a_parameter_file_itself_is_no_bundle(content: bytes) -> None:
+    assert bundle_of(open_source(content)) is None
+
+
+def test_a_stored_member_of_a_zip_file_is_mapped_and_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "net.zip"
+    path.write_bytes(ARCHIVES["stored zip"])
+    opened = open_source(path)
+    found = bundle_of(opened)
+    assert found is not None
+    assert found.open("net.safetensors").data.obj is opened.data.obj
+
+
+def test_messages_name_the_archive_and_the_member(tmp_path: Path) -> None:
+    path = tmp_path / "net.zip"
+    path.write_bytes(ARCHIVES["zip"])
+    found = bundle_of(open_source(path))
+    assert found is not None
+    assert found.open("net.safetensors").name == f"{path}: net.safetensors"
+
+
+@pytest.mark.parametrize("make_archive", [archives.zipped, archives.tarred], ids=["zip", "tar"])
+def test_a_foreign_name_is_printable_in_messages(make_archive: object) -> None:
+    found = packed(make_archive({"\x1b[2J.safetensors": b"1"}))  # type: ignore[operator]
+    assert found.open(*found.names).name == "the given bytes: \\x1b[2J.safetensors"
+
+
+def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: No such file"):
+        Folder(tmp_path / "nowhere")
+
+
+def test_a_damaged_tar_file_is_an_error() -> None:
+    with pytest.raises(ParameterError, match="the archive cannot be read"):
+        bundle_of(open_source(ARCHIVES["tar.gz"][:-40]))
