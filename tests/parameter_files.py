@@ -162,3 +162,18 @@ PTH_LEGACY = pth_legacy(
 PARAMS = params([array((2, 3), 0, floats(0, 1, 2, 3, 4, 5)), array((2,), 5, b"\x01\xff")], ["arg:w", "aux:m"])
 
 GOOD = {"safetensors": SAFETENSORS, "pth": PTH, "pth-legacy": PTH_LEGACY, "params": PARAMS}
+
+# one program of each kind, as far as its bytes tell ------------------------------------------------------------------
+
+ATEN = b'{"torch.aten":1,"nodes":[]}'
+SYMBOL = b'{\n "nodes": [], "arg_nodes": [], "heads": []}'
+TORCHSCRIPT = pth(state_dict({}), {}, {"constants.pkl": b"\x80\x02).", "code/__torch__.py": b"x"})
+PT2 = zipped([("m/archive_format", b"pt2"), ("m/models/model.json", b"{}")])
+
+PROGRAMS = {"torch.aten": ATEN, "torch.export": PT2, "torchscript": TORCHSCRIPT, "mxnet.symbol": SYMBOL, "unknown": b"print()"}
+
+
+def with_program(content: bytes, name: str = "_extra_state", header: Mapping[str, str] = {}) -> bytes:
+    """A safetensors file with a program among its tensors."""
+    entries = {"__metadata__": dict(header)} if header else {}
+    return safetensors({**entries, name: entry("U8", [len(content)], 0, len(content))}, content)

@@ -63,7 +63,7 @@ def test_its_module_has_a_private_name_made_of_its_digest() -> None:
 def test_the_same_code_is_the_same_class_so_that_factories_compare_and_pickle() -> None:
     one, other = code(HEAD + NET).factory_class(), code(HEAD + NET, "elsewhere.py").factory_class()
     assert one is other
-    assert pickle.loads(pickle.dumps(one(width=4))) == other(width=4)  # type: ignore[call-arg]  # noqa: S301 - ours
+    assert pickle.loads(pickle.dumps(one(width=4))) == other(width=4)  # type: ignore[call-arg]
 
 
 def test_two_artifacts_may_both_have_such_a_file() -> None:

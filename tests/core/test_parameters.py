@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import parameter_files as make
 from zoo_core.errors import PackageNotInstalledError, ParameterError
-from zoo_core.parameters import FileKind, ParameterFile, kind_of, read_parameters
+from zoo_core.parameters import FileKind, ParameterFile, kind_of, program_kind, read_model_file, read_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,9 +283,7 @@ def test_sparse_params_are_refused_with_what_to_do() -> None:
 
 # kinds ---------------------------------------------------------------------------------------------------------------
 
-SYMBOL = b'{\n "nodes": [], "arg_nodes": [], "heads": []}'
-TORCHSCRIPT = make.pth(make.state_dict({}), {}, {"constants.pkl": b"\x80\x02).", "code/__torch__.py": b"x"})
-PT2 = make.zipped([("m/archive_format", b"pt2"), ("m/models/model.json", b"{}")])
+SYMBOL, TORCHSCRIPT, PT2 = make.SYMBOL, make.TORCHSCRIPT, make.PT2
 
 
 @pytest.mark.parametrize("format", make.GOOD)
@@ -396,3 +395,282 @@ def test_aliases_are_further_names_of_stored_tensors() -> None:
 def test_aliases_that_name_no_stored_tensor_are_an_error(aliases: object) -> None:
     with pytest.raises(ParameterError, match=r"zoo\.aliases"):
         read_parameters(with_aliases(aliases))
+
+
+# programs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", make.PROGRAMS)
+@pytest.mark.parametrize("as_type", [bytes, bytearray, memoryview])
+def test_the_kind_of_a_program_is_told_by_its_bytes(kind: str, as_type: type) -> None:
+    assert program_kind(as_type(make.PROGRAMS[kind])) == kind
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"torch.aten"',
+        b' {"torch.aten":1}',
+        b'{ "torch.aten":1}',
+        b'{"Torch.aten":1}',
+        b"\xef\xbb\xbf" + make.ATEN,
+        b'{"nodes":[],"arg_nodes":[]}',
+        b'["nodes","arg_nodes","heads"]',
+        b'{"nodes":' * 100_000,
+        make.SAFETENSORS,
+        make.PTH,
+        make.PARAMS,
+        make.PT2[: len(make.PT2) // 2],
+        b"PK\x03\x04",
+        make.TORCHSCRIPT[:-1],
+    ],
+)
+def test_what_is_no_program_of_a_known_kind_is_unknown(content: bytes) -> None:
+    assert program_kind(content) == "unknown"
+
+
+def test_a_json_text_larger_than_any_symbol_is_not_even_parsed() -> None:
+    assert program_kind(b'{"nodes":[],"arg_nodes":[],"heads":[]}' + b" " * 17_000_000) == "unknown"
+
+
+@pytest.mark.parametrize("kind", make.PROGRAMS)
+def test_a_file_gives_its_programs_with_kind_bytes_and_digest(kind: str) -> None:
+    content = make.PROGRAMS[kind]
+    file = read_parameters(make.with_program(content, "1.body._extra_state"))
+    (program,) = file.programs.values()
+    assert (program.name, program.kind, bytes(program.content)) == ("1.body._extra_state", kind, content)
+    assert program.sha256 == hashlib.sha256(content).hexdigest()
+    assert file.is_data is (kind == "torch.aten")
+
+
+def test_a_file_without_programs_is_data_and_gives_none() -> None:
+    assert (dict(read_parameters(make.SAFETENSORS).programs), read_parameters(make.SAFETENSORS).is_data) == ({}, True)
+
+
+def test_one_program_that_is_none_of_data_makes_the_file_a_program() -> None:
+    entries = {"0._extra_state": make.entry("U8", [27], 0, 27), "1._extra_state": make.entry("U8", [4], 27, 31)}
+    file = read_parameters(make.safetensors(entries, make.ATEN + b"code"))
+    assert [program.kind for program in file.programs.values()] == ["torch.aten", "unknown"]
+    assert not file.is_data
+
+
+def test_an_alias_of_a_program_is_the_same_program_under_its_own_name() -> None:
+    file = read_parameters(
+        make.with_program(make.PT2, "0._extra_state", {"zoo.aliases": '{"2._extra_state": "0._extra_state"}'})
+    )
+    assert {name: (program.name, program.kind) for name, program in file.programs.items()} == {
+        "0._extra_state": ("0._extra_state", "torch.export"),
+        "2._extra_state": ("2._extra_state", "torch.export"),
+    }
+
+
+def test_an_alias_may_make_a_program_of_any_tensor() -> None:
+    file = read_parameters(make.with_program(make.ATEN, "weight", {"zoo.aliases": '{"_extra_state": "weight"}'}))
+    assert (file.programs["_extra_state"].kind, file.is_data) == ("torch.aten", True)
+
+
+def test_an_empty_holder_that_was_saved_holds_no_program() -> None:
+    file = read_parameters(make.safetensors({"_extra_state": make.entry("U8", [0], 0, 0)}))
+    assert (dict(file.programs), file.is_data) == ({}, True)
+
+
+N = len(make.ATEN)
+
+
+def of_bytes(shape: tuple[int, ...], strides: tuple[int, ...], content: bytes, offset: int = 0) -> bytes:
+    """A .pth whose one tensor is named as a program is."""
+    tensor = make.tensor(shape, strides, offset, make.storage("0", len(content), "ByteStorage"))
+    return make.pth(make.state_dict({"_extra_state": tensor}), {"0": content})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        make.safetensors({"_extra_state": make.entry("I8", [N], 0, N)}, make.ATEN),
+        make.safetensors({"_extra_state": make.entry("U8", [1, N], 0, N)}, make.ATEN),
+        make.safetensors({"_extra_state": make.entry("U8", [0, N], 0, 0)}),
+        make.safetensors({"_extra_state": make.entry("U8", [], 0, 1)}, b"{"),
+        of_bytes((N,), (2,), b"".join(bytes([byte, 0]) for byte in make.ATEN)),
+        of_bytes((N,), (0,), b"{"),
+    ],
+    ids=["int8", "two dimensions", "empty of two dimensions", "scalar", "strided", "repeated"],
+)  # fmt: skip
+def test_a_program_that_is_no_row_of_bytes_is_unknown_and_has_no_content(content: bytes) -> None:
+    file = read_parameters(content)
+    program = file.programs["_extra_state"]
+    assert (program.kind, file.is_data) == ("unknown", False)
+    with pytest.raises(ParameterError, match=r"'_extra_state' is .*a program is a row of uint8"):
+        program.content  # noqa: B018 - it raises
+
+
+def test_a_view_into_a_larger_storage_is_those_bytes_alone() -> None:
+    """What an engine would see is what was inspected, wherever in the file it begins."""
+    file = read_parameters(of_bytes((N,), (1,), b"code" + make.ATEN + b"!!", offset=4))
+    assert (bytes(file.programs["_extra_state"].content), file.is_data) == (make.ATEN, True)
+
+
+# whole programs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "format", "kind"),
+    [
+        (make.TORCHSCRIPT, "torchscript", "torchscript"),
+        (make.PT2, "pt2", "torch.export"),
+        (make.SYMBOL, "mxnet-symbol", "mxnet.symbol"),
+        (make.ATEN, "torch-aten", "torch.aten"),
+    ],
+)
+def test_a_file_that_is_a_program_as_a_whole_fills_an_empty_holder(
+    content: bytes, format: str, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.bin"
+    path.write_bytes(content)
+    for source in (path, str(path), content, io.BytesIO(content)):
+        file = read_model_file(source)
+        assert (file.format, list(file.tensors), file.is_data) == (format, ["_extra_state"], kind == "torch.aten")
+        assert (file.programs["_extra_state"].kind, bytes(file.programs["_extra_state"].content)) == (kind, content)
+
+
+@pytest.mark.parametrize("format", make.GOOD)
+def test_a_file_of_tensors_is_read_as_ever(format: str) -> None:
+    assert list(read_model_file(make.GOOD[format])) == list(read_parameters(make.GOOD[format]))
+
+
+def test_a_file_that_was_read_is_given_back() -> None:
+    file = read_parameters(make.SAFETENSORS)
+    assert read_model_file(file) is file
+
+
+@pytest.mark.parametrize("name", ["net-0000.params", "net-0012.params", "net.params"])
+def test_the_parameters_beside_a_symbol_stand_beside_its_program(name: str, tmp_path: Path) -> None:
+    (tmp_path / "net-symbol.json").write_bytes(make.SYMBOL)
+    (tmp_path / name).write_bytes(make.PARAMS)
+    (tmp_path / "other-0000.params").write_bytes(make.PARAMS)
+    file = read_model_file(tmp_path / "net-symbol.json")
+    assert (list(file.tensors), file.tensors["w"].shape) == (["_extra_state", "w", "m"], (2, 3))
+
+
+def test_a_symbol_alone_has_no_parameters(tmp_path: Path) -> None:
+    (tmp_path / "net-symbol.json").write_bytes(make.SYMBOL)
+    (tmp_path / "network-0000.params").write_bytes(make.PARAMS)
+    assert list(read_model_file(tmp_path / "net-symbol.json")) == ["_extra_state"]
+
+
+def test_several_candidates_for_a_symbols_parameters_are_named(tmp_path: Path) -> None:
+    (tmp_path / "net-symbol.json").write_bytes(make.SYMBOL)
+    for name in ("net-0000.params", "net-0001.params"):
+        (tmp_path / name).write_bytes(make.PARAMS)
+    with pytest.raises(ParameterError, match=r"may be in net-0000\.params, net-0001\.params: give one of these files"):
+        read_model_file(tmp_path / "net-symbol.json")
+    assert len(read_model_file(tmp_path / "net-symbol.json", parameters=tmp_path / "net-0001.params")) == 3
+
+
+def test_the_parameters_of_a_symbol_may_hold_no_second_program() -> None:
+    with pytest.raises(ParameterError, match="hold another program, _extra_state"):
+        read_model_file(make.SYMBOL, parameters=make.with_program(make.ATEN))
+    hidden = make.with_program(make.ATEN, "w", {"zoo.aliases": '{"_extra_state": "w"}'})
+    with pytest.raises(ParameterError, match="hold another program, _extra_state"):
+        read_model_file(make.SYMBOL, parameters=hidden)
+
+
+def test_the_header_and_the_aliases_of_a_symbols_parameters_stay() -> None:
+    file = read_model_file(make.SYMBOL, parameters=make.with_program(b"xx", "w", {"zoo.aliases": '{"v": "w"}'}))
+    assert (dict(file.aliases), list(file)) == ({"v": "w"}, ["_extra_state", "w"])
+
+
+# several parts -------------------------------------------------------------------------------------------------------
+
+W, V = make.safetensors({"w": make.entry("U8", [1], 0, 1)}, b"w"), make.safetensors({"v": make.entry("U8", [1], 0, 1)}, b"v")
+INDEX = "model.safetensors.index.json"
+
+
+def sharded(folder: Path, weight_map: object, parts: dict[str, bytes] | None = None) -> Path:
+    """An index and its parts."""
+    for name, content in ({"a.safetensors": W, "b.safetensors": V} if parts is None else parts).items():
+        (folder / name).write_bytes(content)
+    (folder / INDEX).write_text(weight_map if isinstance(weight_map, str) else json.dumps({"weight_map": weight_map}))
+    return folder / INDEX
+
+
+TWO = {"w": "a.safetensors", "v": "b.safetensors"}
+
+
+@pytest.mark.parametrize("read", [read_parameters, read_model_file], ids=["parameters", "model"])
+@pytest.mark.parametrize("as_type", [lambda path: path, str], ids=["path", "text"])
+def test_a_file_in_parts_is_read_through_its_index(read: Any, as_type: Any, tmp_path: Path) -> None:
+    file = read(as_type(sharded(tmp_path, TWO)))
+    assert {name: bytes(tensor.source.data[tensor.offset :]) for name, tensor in file.tensors.items()} == {"w": b"w", "v": b"v"}
+    assert (file.format, file.name) == ("safetensors", str(tmp_path / INDEX))
+
+
+def test_a_program_in_any_part_makes_the_whole_a_program(tmp_path: Path) -> None:
+    parts = {"a.safetensors": W, "b.safetensors": make.with_program(make.PT2)}
+    file = read_parameters(sharded(tmp_path, {"w": "a.safetensors", "_extra_state": "b.safetensors"}, parts))
+    assert not file.is_data
+
+
+DEEP = '{"weight_map": ' + '{"w":' * 100_000
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "reason"),
+    [
+        ({"w": "../a.safetensors"}, r"part '\.\./a\.safetensors' is no file beside the index"),
+        ({"w": "/etc/passwd"}, "is no file beside the index"),
+        ({"w": "sub/a.safetensors"}, "is no file beside the index"),
+        ({"w": "./a.safetensors"}, "is no file beside the index"),
+        ({"w": "a.safetensors/."}, "is no file beside the index"),
+        ({"w": "..\\a.safetensors"}, "is no file beside the index"),
+        ({"w": "a.safetensors\0"}, "is no file beside the index"),
+        ({"w": ""}, "is no file beside the index"),
+        ({"w": ".."}, "is no file beside the index"),
+        ({"w": "\ud800.safetensors"}, "cannot be read"),
+        ({"w": "gone.safetensors"}, r"gone\.safetensors cannot be read: No such file"),
+        ({"w": INDEX}, r"index\.json"),
+        ({"w": 3}, "no weight_map from tensors to files"),
+        ({"w": None}, "no weight_map from tensors to files"),
+        ({}, "no weight_map from tensors to files"),
+        (["a.safetensors"], "no weight_map from tensors to files"),
+        ("{}", "no weight_map from tensors to files"),
+        ("[]", "no weight_map from tensors to files"),
+        ("", "the index is no JSON"),
+        ("{", "the index is no JSON"),
+        (DEEP, "the index is no JSON"),
+        ({"w": "a.safetensors", "u": "a.safetensors"}, r"tensor 'u' should be in a\.safetensors, which has no such tensor"),
+        ({"w": "a.safetensors", "v": "a.safetensors"}, r"tensor 'v' should be in a\.safetensors, which has no such tensor"),
+    ],
+    ids=lambda value: repr(value)[:40] if not isinstance(value, str) else "",
+)
+def test_an_index_that_leads_elsewhere_or_nowhere_is_refused(weight_map: object, reason: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    for place in (tmp_path, folder / "sub"):
+        (place / "a.safetensors").write_bytes(W)
+    with pytest.raises(ParameterError, match=reason):
+        read_parameters(sharded(folder, weight_map))
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"a.safetensors": W, "b.safetensors": make.safetensors({}, b"")}, "'v' should be in b"),
+        ({"a.safetensors": W, "b.safetensors": b"hello"}, "b.safetensors"),
+        ({"a.safetensors": W, "b.safetensors": make.PTH}, "b.safetensors"),
+        ({"a.safetensors": W, "b.safetensors": V[:-1]}, "b.safetensors"),
+        ({"a.safetensors": W, "b.safetensors": make.safetensors(
+            {"v": make.entry("U8", [1], 0, 1), "w": make.entry("U8", [1], 1, 2)}, b"vw")}, "one tensor twice"),
+        ({"a.safetensors": W, "b.safetensors": make.safetensors(
+            {"v": make.entry("U8", [1], 0, 1), "u": make.entry("U8", [1], 1, 2)}, b"vu")}, "a tensor that it does not name"),
+    ],
+    ids=["lacks it", "no safetensors", "a pickle", "cut", "twice", "unnamed"],
+)  # fmt: skip
+def test_parts_that_do_not_agree_with_their_index_are_refused(parts: dict[str, bytes], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        read_parameters(sharded(tmp_path, TWO, parts))
+
+
+def test_the_content_of_an_index_alone_is_no_parameter_file(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="no parameter file"):
+        read_parameters(sharded(tmp_path, TWO).read_bytes())

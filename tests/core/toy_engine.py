@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from tests import parameter_files
+from tests.core.toys import Size
 from zoo_core import BlockFactory, Engine, LoadReport, ParameterError, ParameterFile, Translator, read_parameters
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS
 
@@ -38,6 +39,46 @@ class ScaleFactory(BlockFactory):
     def new_block(self, model: Any, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
         assert model.block is None
         return Scale(self.width, zoo_factory=self)
+
+
+@dataclass
+class Held:
+    """A block that is programs: what an engine's SymbolBlock becomes."""
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    zoo_factory: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symbol(BlockFactory):
+    """Builds an empty `Held`, as the factory `symbol` of every engine with a SymbolBlock does."""
+
+    def new_block(self, model: Any, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
+        return Held(zoo_factory=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled(BlockFactory):
+    """Has a field whose name a translator has too, and one that is an object."""
+
+    classes: int = 2
+    size: Size | None = None
+
+    def new_block(self, model: Any, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
+        return Scale(self.classes, zoo_factory=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels(Translator):
+    """Gives the label of the largest output."""
+
+    classes: tuple[str, ...] = ()
+
+    def process_input(self, context: Any, x: Any) -> Any:
+        return (x,)
+
+    def process_output(self, context: Any, arrays: Any) -> str:
+        return self.classes[int(arrays[0].argmax())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +120,7 @@ class ToyEngine(Engine):
         return True
 
     def owns(self, block: object) -> bool:
-        return isinstance(block, Scale)
+        return isinstance(block, Scale | Held)
 
     def build(self, factory: BlockFactory, model: Any, model_path: Path | None, arguments: Mapping[str, Any]) -> Any:
         return factory.new_block(model, model_path, arguments)
@@ -88,6 +129,9 @@ class ToyEngine(Engine):
         self, block: Any, source: Any, *, strict: bool = True, dtype: str | None = None, device: Any = None
     ) -> LoadReport:
         file = source if isinstance(source, ParameterFile) else read_parameters(source)
+        if isinstance(block, Held):
+            block.kinds = {name: program.kind for name, program in file.programs.items()}
+            return LoadReport()
         names = {name for name in file if not name.startswith("zoo.golden.")}
         missing, unexpected = tuple({"weight"} - names), tuple(sorted(names - {"weight"}))
         if strict and (missing or unexpected):
@@ -106,11 +150,15 @@ class ToyEngine(Engine):
         else:
             target.write(content)
 
+    def programs(self, block: Any) -> Mapping[str, str]:
+        return block.kinds if isinstance(block, Held) else {}
+
     def forward(self, block: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
         return {f"output_{number}": array * block.weight for number, array in enumerate(arrays.values())}
 
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
-        block.prepared = dict(options)
+        if isinstance(block, Scale):
+            block.prepared = dict(options)
 
 
 def stored(tensors: Mapping[str, Any], header: Mapping[str, str] | None = None) -> bytes:
@@ -129,6 +177,11 @@ def stored(tensors: Mapping[str, Any], header: Mapping[str, str] | None = None) 
 #: The entry points of the distribution zoo-toy-engine.
 ENTRY_POINTS = {
     ENGINES: {"Toy": f"{__name__}:ToyEngine"},
-    BLOCK_FACTORIES: {"toy.scale": f"{__name__}:ScaleFactory", "toy.wrong": f"{__name__}:Wrong"},
-    TRANSLATORS: {"toy_numbers": f"{__name__}:Numbers"},
+    BLOCK_FACTORIES: {
+        "toy.scale": f"{__name__}:ScaleFactory",
+        "toy.labelled": f"{__name__}:Labelled",
+        "toy.symbol": f"{__name__}:Symbol",
+        "toy.wrong": f"{__name__}:Wrong",
+    },
+    TRANSLATORS: {"toy_numbers": f"{__name__}:Numbers", "toy_classes": f"{__name__}:Labels"},
 }
