@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
 import subprocess
 import sys
@@ -619,6 +620,26 @@ def test_tensors_that_a_program_makes_are_made_on_the_device_of_its_weights() ->
 
     # The meta device is the one other device that every machine has.
     assert network(torch.empty(4, 3, device="meta")).is_meta
+
+
+@pytest.mark.parametrize("case", ["convolutional", "tied", "buffers", "norms"])
+def test_a_strict_export_and_a_saved_one_give_the_same_network(case: str) -> None:
+    """A strict export names what it uses only, and after saving tied weights are two objects."""
+    torch.manual_seed(0)
+    make, draw = CASES[case]
+    module, x = make().train(), draw()
+    saved = io.BytesIO()
+    exported = export(module, x)
+    torch.export.save(exported, saved)
+    saved.seek(0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        strict = torch.export.export(module, (x,), strict=True)
+        loaded = torch.export.load(saved)
+
+    assert aten.write_program(loaded) == aten.write_program(exported)
+    assert_recovered(module, aten.write_program(strict), (x,))
 
 
 def test_equal_exports_give_equal_bytes_without_paths_or_names_of_files() -> None:

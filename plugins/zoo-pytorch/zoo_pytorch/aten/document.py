@@ -34,7 +34,7 @@ from zoo_pytorch.aten import names
 from zoo_pytorch.aten.memory import check_writes
 from zoo_pytorch.aten.operators import (
     ATEN,
-    BATCH_NORMS,
+    BATCH_NORM,
     GETITEM,
     SIZES,
     TRAINING_FLAGS,
@@ -465,11 +465,7 @@ class _Reader:
         if raw is None:
             return None
         found = self._reference(raw) if isinstance(raw, str) else None
-        if (
-            operator.name not in BATCH_NORMS
-            or not isinstance(found, State)
-            or found.path not in self._document.get("buffers", {})
-        ):
+        if operator.name != BATCH_NORM or not isinstance(found, State) or found.path not in self._document.get("buffers", {}):
             self.fail("its counter is no buffer, or it counts nothing")
         return found.path
 

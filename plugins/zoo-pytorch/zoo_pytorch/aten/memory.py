@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from zoo_core import ParameterError
-from zoo_pytorch.aten.operators import GETITEM, MAY_GIVE_ANY_INPUT, RANDOM, Operator, find_operator
+from zoo_pytorch.aten.operators import BATCH_NORM, GETITEM, MAY_GIVE_ANY_INPUT, RANDOM, Operator, find_operator
 from zoo_pytorch.aten.program import Node, Program, Ref, State, operands, references
 
 #: What owns memory: an input, the node that computed a tensor first, or a parameter, buffer or constant.
 Owner: TypeAlias = "Ref | State"
 #: Operators that update running statistics while they train, which their schemas do not say.
-_WITH_STATISTICS = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::instance_norm"})
+_WITH_STATISTICS = frozenset({BATCH_NORM, "aten::instance_norm"})
 _STATISTICS = ("running_mean", "running_var")
 #: How often what is needed grows before everything counts as needed.
 _MAX_ROUNDS = 32

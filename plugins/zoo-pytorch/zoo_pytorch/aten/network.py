@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
@@ -58,6 +58,11 @@ class AtenNetwork(fx.GraphModule):
             module, name = _at(copied, path)
             module.register_buffer(name, getattr(module, name), persistent=False)
         return copied
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a network of a program is not pickled: keep the program's bytes and the weights, as a SymbolBlock does"
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AtenNetwork:
         """Move or convert all tensors; a conversion is refused, before it begins, where the graph fixes a dtype."""

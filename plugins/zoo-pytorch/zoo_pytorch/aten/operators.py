@@ -3,8 +3,9 @@
 The list is closed: what is not in it cannot be called by any file. It has what networks are made of, and of PyTorch's other
 operators none that opens files (``from_file``), gives uninitialised or reinterpreted memory (``empty``, ``view.dtype``,
 ``as_strided``), swaps what a tensor stands for (``set_``, ``resize_``, ``*.out``), reads a value into Python (``item``), has an
-output whose size depends on values (``nonzero``), or is known for trusting its arguments (``embedding_bag``, ``max_unpool``).
-Random ones are there as dropout and stochastic depth need them.
+output whose size depends on values (``nonzero``), or ends the process where its arguments are wrong: ``embedding_bag``,
+``_fft_c2r``, ``_weight_norm`` and ``native_batch_norm`` do, found by calling every operator with drawn arguments. Random ones
+are there as dropout and stochastic depth need them.
 
 Names and argument types are those of PyTorch's own schemas, ``aten::name.overload``, read from the PyTorch that runs.
 """
@@ -24,16 +25,15 @@ from zoo_core import ParameterError
 
 #: Operators that compute a new tensor or a view, as ``name.overload``; the default overload has no suffix.
 _PURE = """
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _conj _convolution _fft_c2c _fft_c2r _fft_r2c _fused_rms_norm _log_softmax
-    _prelu_kernel _safe_softmax _softmax _to_copy _trilinear _unsafe_view _upsample_bicubic2d_aa
-    _upsample_bicubic2d_aa.vec _upsample_bilinear2d_aa _upsample_bilinear2d_aa.vec _upsample_nearest_exact1d
-    _upsample_nearest_exact1d.vec _upsample_nearest_exact2d _upsample_nearest_exact2d.vec _weight_norm
-    _weight_norm_interface abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d add.Scalar add.Tensor addbmm addcdiv addcmul addmm addmv
-    addr adjoint affine_grid_generator alias all all.dim all.dims alpha_dropout amax amin aminmax angle any any.dim
-    any.dims arange arange.start arange.start_step argmax argmin argsort argsort.stable asin asinh atan atan2 atanh
-    atleast_1d atleast_2d atleast_3d avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli bernoulli.p bilinear
-    binary_cross_entropy binary_cross_entropy_with_logits bitwise_and.Scalar bitwise_and.Tensor
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _conj _convolution _fused_rms_norm _log_softmax _prelu_kernel
+    _safe_softmax _softmax _to_copy _trilinear _unsafe_view _upsample_bicubic2d_aa _upsample_bicubic2d_aa.vec
+    _upsample_bilinear2d_aa _upsample_bilinear2d_aa.vec _upsample_nearest_exact1d _upsample_nearest_exact1d.vec
+    _upsample_nearest_exact2d _upsample_nearest_exact2d.vec abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d
+    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d add.Scalar add.Tensor addbmm addcdiv
+    addcmul addmm addmv addr adjoint affine_grid_generator alias all all.dim all.dims alpha_dropout amax amin aminmax
+    angle any any.dim any.dims arange arange.start arange.start_step argmax argmin argsort argsort.stable asin asinh
+    atan atan2 atanh atleast_1d atleast_2d atleast_3d avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli
+    bernoulli.p bilinear binary_cross_entropy binary_cross_entropy_with_logits bitwise_and.Scalar bitwise_and.Tensor
     bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_not bitwise_or.Scalar bitwise_or.Tensor
     bitwise_right_shift.Tensor bitwise_right_shift.Tensor_Scalar bitwise_xor.Scalar bitwise_xor.Tensor bmm
     broadcast_tensors broadcast_to bucketize.Tensor cat ceil celu channel_shuffle chunk clamp clamp.Tensor clamp_max
@@ -58,29 +58,28 @@ _PURE = """
     max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices maximum
     mean mean.dim median median.dim meshgrid meshgrid.indexing min min.dim min.other minimum mish mm moveaxis.int
     moveaxis.intlist movedim.int movedim.intlist mse_loss mul.Scalar mul.Tensor multiply.Scalar multiply.Tensor mv
-    nan_to_num narrow narrow.Tensor native_batch_norm native_channel_shuffle native_dropout native_group_norm
-    native_layer_norm ne.Scalar ne.Tensor neg new_full new_ones new_zeros nll_loss_nd norm.Scalar norm.ScalarOpt_dim
-    norm.ScalarOpt_dim_dtype norm.ScalarOpt_dtype not_equal.Scalar not_equal.Tensor numpy_T one_hot ones ones_like outer
-    pad pairwise_distance permute pixel_shuffle pixel_unshuffle polar positive pow.Scalar pow.Tensor_Scalar
-    pow.Tensor_Tensor prelu prod prod.dim_int rad2deg rand rand_like ravel real reciprocal reflection_pad1d
-    reflection_pad2d reflection_pad3d relu relu6 remainder.Scalar remainder.Scalar_Tensor remainder.Tensor repeat
-    repeat_interleave.self_int replication_pad1d replication_pad2d replication_pad3d reshape reshape_as resolve_conj
-    resolve_neg rms_norm rnn_relu.input rnn_tanh.input roll rot90 round round.decimals rrelu rsqrt rsub.Scalar
-    rsub.Tensor scalar_tensor scaled_dot_product_attention scatter.src scatter.value scatter_add scatter_reduce.two
-    searchsorted.Tensor select.int select_scatter selu sgn sigmoid sign signbit silu sin sinc sinh slice.Tensor
-    slice_scatter smooth_l1_loss soft_margin_loss softmax.int softplus softshrink sort sort.stable special_erf
-    special_expit special_log_softmax special_softmax split.Tensor split.sizes split_with_sizes sqrt square squeeze
-    squeeze.dim squeeze.dims stack std std.correction std.dim std_mean std_mean.correction std_mean.dim sub.Scalar
-    sub.Tensor subtract.Scalar subtract.Tensor sum sum.dim_IntList swapaxes swapdims sym_numel sym_size.int
-    sym_stride.int t take take_along_dim tan tanh tensor_split.indices tensor_split.sections tensordot threshold tile
-    to.device to.dtype to.dtype_layout to.other topk trace transpose.int tril tril_indices triu triu_indices
-    true_divide.Scalar true_divide.Tensor trunc type_as unbind.int unflatten.int unfold unsafe_chunk unsafe_split.Tensor
-    unsafe_split_with_sizes unsqueeze upsample_bicubic2d upsample_bicubic2d.vec upsample_bilinear2d
-    upsample_bilinear2d.vec upsample_linear1d upsample_linear1d.vec upsample_nearest1d upsample_nearest1d.vec
-    upsample_nearest2d upsample_nearest2d.vec upsample_nearest3d upsample_nearest3d.vec upsample_trilinear3d
-    upsample_trilinear3d.vec var var.correction var.dim var_mean var_mean.correction var_mean.dim vdot view view_as
-    view_as_complex view_as_real vstack where.Scalar where.ScalarOther where.ScalarSelf where.self xlogy.Tensor zeros
-    zeros_like
+    nan_to_num narrow narrow.Tensor native_channel_shuffle native_dropout native_group_norm native_layer_norm ne.Scalar
+    ne.Tensor neg new_full new_ones new_zeros nll_loss_nd norm.Scalar norm.ScalarOpt_dim norm.ScalarOpt_dim_dtype
+    norm.ScalarOpt_dtype not_equal.Scalar not_equal.Tensor numpy_T one_hot ones ones_like outer pad pairwise_distance
+    permute pixel_shuffle pixel_unshuffle polar positive pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor prelu prod
+    prod.dim_int rad2deg rand rand_like ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu
+    relu6 remainder.Scalar remainder.Scalar_Tensor remainder.Tensor repeat repeat_interleave.self_int replication_pad1d
+    replication_pad2d replication_pad3d reshape reshape_as resolve_conj resolve_neg rms_norm rnn_relu.input
+    rnn_tanh.input roll rot90 round round.decimals rrelu rsqrt rsub.Scalar rsub.Tensor scalar_tensor
+    scaled_dot_product_attention scatter.src scatter.value scatter_add scatter_reduce.two searchsorted.Tensor select.int
+    select_scatter selu sgn sigmoid sign signbit silu sin sinc sinh slice.Tensor slice_scatter smooth_l1_loss
+    soft_margin_loss softmax.int softplus softshrink sort sort.stable special_erf special_expit special_log_softmax
+    special_softmax split.Tensor split.sizes split_with_sizes sqrt square squeeze squeeze.dim squeeze.dims stack std
+    std.correction std.dim std_mean std_mean.correction std_mean.dim sub.Scalar sub.Tensor subtract.Scalar
+    subtract.Tensor sum sum.dim_IntList swapaxes swapdims sym_numel sym_size.int sym_stride.int t take take_along_dim
+    tan tanh tensor_split.indices tensor_split.sections tensordot threshold tile to.device to.dtype to.dtype_layout
+    to.other topk trace transpose.int tril tril_indices triu triu_indices true_divide.Scalar true_divide.Tensor trunc
+    type_as unbind.int unflatten.int unfold unsafe_chunk unsafe_split.Tensor unsafe_split_with_sizes unsqueeze
+    upsample_bicubic2d upsample_bicubic2d.vec upsample_bilinear2d upsample_bilinear2d.vec upsample_linear1d
+    upsample_linear1d.vec upsample_nearest1d upsample_nearest1d.vec upsample_nearest2d upsample_nearest2d.vec
+    upsample_nearest3d upsample_nearest3d.vec upsample_trilinear3d upsample_trilinear3d.vec var var.correction var.dim
+    var_mean var_mean.correction var_mean.dim vdot view view_as view_as_complex view_as_real vstack where.Scalar
+    where.ScalarOther where.ScalarSelf where.self xlogy.Tensor zeros zeros_like
 """
 #: Operators that write to their first argument.
 _WRITING = """
@@ -128,7 +127,7 @@ GETITEM = "operator.getitem"
 
 #: Arguments that say whether the network trains; they follow ``train()`` and ``eval()``.
 TRAINING_FLAGS: Mapping[str, str] = {
-    **dict.fromkeys(["aten::batch_norm", "aten::native_batch_norm", "aten::rrelu", "aten::rrelu_"], "training"),
+    **dict.fromkeys(["aten::batch_norm", "aten::rrelu", "aten::rrelu_"], "training"),
     "aten::instance_norm": "use_input_stats",
     **{
         f"aten::{name}": "train"
@@ -141,8 +140,8 @@ TRAINING_FLAGS: Mapping[str, str] = {
 }
 #: Arguments that are a probability in training and zero in evaluation.
 TRAINING_PROBABILITIES: Mapping[str, str] = {"aten::scaled_dot_product_attention": "dropout_p"}
-#: Operators with running statistics; a program may name a counter of batches beside them.
-BATCH_NORMS = frozenset({"aten::batch_norm", "aten::native_batch_norm"})
+#: What has running statistics and, in a program, may have a counter of batches beside them.
+BATCH_NORM = "aten::batch_norm"
 #: Operators that may give back their own input although their schema does not say so.
 GIVES_INPUT_BACK = frozenset(
     f"aten::{name}"

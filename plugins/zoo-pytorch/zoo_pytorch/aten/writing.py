@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
@@ -19,7 +19,7 @@ from zoo_core.wording import printable
 from zoo_pytorch.aten import names
 from zoo_pytorch.aten.document import read_document, write_document
 from zoo_pytorch.aten.memory import argument_of, without_unused
-from zoo_pytorch.aten.operators import BATCH_NORMS, TRAINING_FLAGS, TRAINING_PROBABILITIES, find_operator, name_of
+from zoo_pytorch.aten.operators import BATCH_NORM, TRAINING_FLAGS, TRAINING_PROBABILITIES, find_operator, name_of
 from zoo_pytorch.aten.program import (
     DEVICE,
     TRAINING,
@@ -97,15 +97,17 @@ class _Writer:
         self._buffers: dict[str, TensorType] = {}
         self._tied: dict[str, str] = {}
         self._constants: dict[str, Constant] = {}
-        self._known: dict[int, str] = {}
+        #: The path in the program of every parameter and buffer, by what tells one from another.
+        self._known: dict[object, str] = {}
         self._devices: set[torch.device] = set()
-        #: Batch norms that give new running statistics as results 3 and 4 instead of writing them.
-        self._functional: set[fx.Node] = set()
+        #: Batch norms of a decomposed graph, which give several results.
+        self._decomposed: set[fx.Node] = set()
         #: Names of nodes that PyTorch's own layers called.
         self._of_modules: set[str] = set()
         self._graph_nodes = list(exported.graph.nodes)
 
     def program(self) -> Program:
+        self._register_state()
         self._place_inputs()
         nodes = [written for node in self._graph_nodes if node.op == "call_function" for written in self._node(node)]
         output, mutations = self._output()
@@ -136,9 +138,9 @@ class _Writer:
                 case InputKind.USER_INPUT:
                     self._place_input(node, spec.arg, input_names[node])
                 case InputKind.PARAMETER:
-                    self._place_parameter(node, str(spec.target))
+                    self._place_state(node, str(spec.target))
                 case InputKind.BUFFER if spec.persistent:
-                    self._place_buffer(node, str(spec.target))
+                    self._place_state(node, str(spec.target))
                 case InputKind.BUFFER | InputKind.CONSTANT_TENSOR:
                     self._place_constant(node, str(spec.target), is_buffer=spec.kind == InputKind.BUFFER)
                 case _:
@@ -176,24 +178,24 @@ class _Writer:
             raise NotExpressible(f"input {name} is a number that may change; tensors alone can be inputs")
         self._values[node] = Ref(name)
 
-    def _place_parameter(self, node: fx.Node, path: str) -> None:
-        value = self._exported.state_dict[path]
-        self._values[node] = State(self._register(path, value, self._parameters))
-        if not value.requires_grad:
-            self._frozen.add(self._known[id(value)])
+    def _register_state(self) -> None:
+        """All of the module's parameters and buffers in its own order; an export may name those only that it uses."""
+        for path, value in self._exported.state_dict.items():
+            identity = _identity(value)
+            if identity in self._known:
+                self._tied[path] = self._known[identity]
+                continue
+            self._known[identity] = path
+            self._devices.add(value.device)
+            types = self._parameters if isinstance(value, nn.Parameter) else self._buffers
+            types[path] = _tensor_type(path, value)
+            if isinstance(value, nn.Parameter) and not value.requires_grad:
+                self._frozen.add(path)
 
-    def _place_buffer(self, node: fx.Node, path: str) -> None:
-        self._values[node] = State(self._register(path, self._exported.state_dict[path], self._buffers))
-
-    def _register(self, path: str, value: Tensor, types: dict[str, TensorType]) -> str:
-        """The path that a tensor has in the program; a second path of one object is tied to the first."""
-        if id(value) in self._known:
-            self._tied[path] = self._known[id(value)]
-            return self._known[id(value)]
-        self._known[id(value)] = path
-        types[path] = _tensor_type(path, value)
-        self._devices.add(value.device)
-        return path
+    def _place_state(self, node: fx.Node, path: str) -> None:
+        if path not in self._exported.state_dict:
+            raise NotExpressible(f"{path} has no value in the exported program")
+        self._values[node] = State(self._known[_identity(self._exported.state_dict[path])])
 
     def _place_constant(self, node: fx.Node, path: str, *, is_buffer: bool) -> None:
         value = self._exported.constants[path]
@@ -212,9 +214,9 @@ class _Writer:
         if name in _CHECKS:
             return []
         if name in (_NO_TRAINING, _LEGIT, _FUNCTIONAL):
-            return [self._native_batch_norm(node, name)]
-        if node.target is operator.getitem and node.args[0] in self._functional and node.args[1] in (3, 4):
-            return []
+            return [self._batch_norm(node, name)]
+        if node.target is operator.getitem and node.args[0] in self._decomposed:
+            return self._result_of_batch_norm(node)
         allowed = _ZEROS.get(name) or name_of(node.target)
         if allowed is None:
             raise NotExpressible(f"node {node.name} calls {_described(node)}, which is not on the list of operators")
@@ -225,18 +227,26 @@ class _Writer:
             torch.preserve_format,
         ):
             raise NotExpressible(f"node {node.name} ({name}) makes a tensor of a special memory format")
-        return [self._named(node, allowed, tuple(arguments), named)]
+        return [self._named(node, allowed, tuple(_with_cudnn(allowed, arguments)), named)]
 
-    def _native_batch_norm(self, node: fx.Node, name: str) -> Node:
-        """The batch norms of a decomposed program as the one that updates its running statistics itself."""
+    def _batch_norm(self, node: fx.Node, name: str) -> Node:
+        """A batch norm of a decomposed graph as the one it came from, which updates its running statistics itself."""
         values = [self._argument(node, value) for value in node.args]
         if name == _NO_TRAINING:
             values.insert(5, False)
-        elif name == _FUNCTIONAL:
-            self._functional.add(node)
         if len(values) != 8:
-            raise NotExpressible(f"node {node.name} ({name}) has other arguments than exports write")
-        return self._named(node, "aten::native_batch_norm", tuple(values), {})
+            self._refuse(node, "has other arguments than exports write")
+        self._decomposed.add(node)
+        return self._named(node, BATCH_NORM, (*values, True), {})
+
+    def _result_of_batch_norm(self, node: fx.Node) -> list[Node]:
+        """Its first result is the tensor; the new running statistics, 3 and 4, are outputs that nothing else uses."""
+        source, number = node.args
+        if number == 0 and isinstance(source, fx.Node):
+            self._values[node] = self._values[source]
+        elif node.users and (number not in (3, 4) or any(user.op != "output" for user in node.users)):
+            self._refuse(node, "uses the statistics of a batch norm")
+        return []
 
     def _named(self, node: fx.Node, operator_name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Node:
         name = self._unique(node.name)
@@ -292,13 +302,28 @@ class _Writer:
         return _unflatten(self._exported.call_spec.out_spec, iter(leaves).__next__), mutations
 
     def _mutation(self, value: Any, path: str) -> list[Node]:
-        if isinstance(value, fx.Node) and value.target is operator.getitem and value.args[0] in self._functional:
+        if (
+            isinstance(value, fx.Node)
+            and value.target is operator.getitem
+            and value.args[0] in self._decomposed
+            and value.args[1] in (3, 4)
+        ):
             return []
         if path in self._constants:
             raise NotExpressible(f"it writes to {path}, which is no persistent buffer")
         name = self._unique(f"update_{path.replace('.', '_').replace('-', '_')}")
         buffer = State(self._tied.get(path, path))
         return [Node(name=name, operator="aten::copy_", arguments=(buffer, self._argument(self._graph_nodes[-1], value)))]
+
+
+def _with_cudnn(operator_name: str, arguments: list[Any]) -> list[Any]:
+    """Arguments that allow cuDNN where there is one: a module asks at each call, and an export keeps what its machine had."""
+    found = find_operator(operator_name)
+    parameters = found.by_position if found else ()
+    return [
+        True if parameter.name in ("cudnn_enabled", "cudnn_enable") else value
+        for parameter, value in zip(parameters, arguments, strict=False)
+    ] or arguments
 
 
 def _schema_name(node: fx.Node) -> str:
@@ -316,6 +341,12 @@ def _described(node: fx.Node) -> str:
 def _is_default(key: str, value: Any) -> bool:
     """Whether a keyword says what would hold without it."""
     return value is None or (key == "pin_memory" and value is False) or (key == "layout" and value is torch.strided)
+
+
+def _identity(value: Tensor) -> object:
+    """What two names of one tied tensor have in common: the object, or its memory, once it was saved and loaded."""
+    pointer = 0 if value.is_meta else value.data_ptr()
+    return (pointer, value.dtype, value.shape, value.stride()) if pointer else id(value)
 
 
 def _tensor_type(what: str, value: Tensor) -> TensorType:
@@ -362,7 +393,7 @@ def _counting(nodes: tuple[Node, ...], buffers: Mapping[str, TensorType]) -> tup
 
 
 def _counter(node: Node, buffers: Mapping[str, TensorType]) -> str | None:
-    if node.operator not in BATCH_NORMS or TRAINING not in node.arguments or not isinstance(node.arguments[3], State):
+    if node.operator != BATCH_NORM or TRAINING not in node.arguments or not isinstance(node.arguments[3], State):
         return None
     prefix, _, name = node.arguments[3].path.rpartition(".")
     path = f"{prefix}.num_batches_tracked" if prefix else "num_batches_tracked"
