@@ -231,7 +231,7 @@ class _Inspection:
         if op == VARIABLE:
             if inputs:
                 self._refuse(f"{where} is a variable that has inputs")
-            self._notes(attributes, where, is_old=is_old)
+            # Whatever they are: MXNet copies an operator's to the variables that it makes for it, and none is heeded.
             return Node(op=op, name=name, attributes=attributes)
         op = ALIASES.get(op, op)
         if op not in OPERATORS:

@@ -477,7 +477,7 @@ def _filling(block: Any, graph: Graph, shared_weights: Mapping[str, Any]) -> Fil
     names = {node.name: block.prefix + node.name for node in graph.nodes} | {
         name: weight.name for name, weight in weights.items()
     }
-    symbol = _symbol(safe(replace(graph, nodes=tuple(_renamed(node, names) for node in graph.nodes), inputs=None)))
+    symbol = _symbol(safe(replace(graph, nodes=tuple(_renamed(node, names, inputs) for node in graph.nodes), inputs=None)))
     try:
         network = _Network(symbol, [names[name] for name in inputs], weights)
     except mx.MXNetError as error:
@@ -523,9 +523,13 @@ def _shape(node: Node) -> tuple[int, ...] | None:
     return sizes
 
 
-def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+def _renamed(node: Node, names: Mapping[str, str], inputs: Collection[str]) -> Node:
     # Notes such as `__dtype__` would hold against `cast`, and those for executors mean devices of another machine.
-    kept = {key: value for key, value in node.attributes.items() if node.op != VARIABLE and key in node.operator.attributes}
+    if node.op == VARIABLE:
+        shape = _shape(node) if node.name not in inputs else None
+        kept = {} if shape is None else {"__shape__": str(shape)}
+    else:
+        kept = {key: value for key, value in node.attributes.items() if key in node.operator.attributes}
     return replace(node, name=names[node.name], attributes=kept)
 
 
