@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo_core import InputError, ParameterError, read_model_file, read_parameters
 from zoo_mxnet.arrays import DTYPES, agree, fill, shared
+from zoo_mxnet.factories import Symbol
 from zoo_mxnet.framework import HybridBlock, mx
 from zoo_mxnet.inspection import MODERN, VARIABLE, Graph, Node, inspected
 from zoo_mxnet.operators import items, whole
@@ -19,8 +20,6 @@ from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
     import os
-
-    from zoo_mxnet.factories import Symbol
 
     Parameters = Mapping[str, Any] | str | os.PathLike[str] | bytes
 
@@ -113,8 +112,6 @@ class SymbolBlock(HybridBlock):
     @property
     def zoo_factory(self) -> Symbol:
         """The factory that rebuilds this block, empty."""
-        from zoo_mxnet.factories import Symbol
-
         return Symbol()
 
     def remove_last_block(self) -> SymbolBlock:
