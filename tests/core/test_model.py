@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.core.toy_engine import ENTRY_POINTS, Numbers, Scale, ScaleFactory, ToyEngine
+from tests.core.toy_engine import ENTRY_POINTS, Numbers, Scale, ScaleFactory, ToyEngine, stored
 from zoo_core import InputError, Model, ParameterError, PluginError, TensorSpec, ZooWarning, __version__, read_parameters
 from zoo_core.model import signature_of
 
@@ -321,3 +323,181 @@ def test_a_folder_that_is_missing_is_named(model: Model, tmp_path: Path) -> None
 def test_one_text_is_no_batch(model: Model) -> None:
     with pytest.raises(InputError, match="expected several inputs, not one str"):
         model.new_predictor(Numbers()).predict_batch("abc")
+
+
+# golden outputs ------------------------------------------------------------------------------------------------------
+
+
+class Repeating(ToyEngine):
+    """Gives what it is told, whatever its block is."""
+
+    def __init__(self, **outputs: Any) -> None:
+        self.outputs = outputs
+        self.seen: dict[str, Any] = {}
+
+    def forward(self, block: Any, arrays: Any) -> Any:
+        self.seen = dict(arrays)
+        return dict(self.outputs)
+
+
+def proven(block: Any, engine: ToyEngine, golden: Any, **tolerances: float) -> Model:
+    """A model with the golden file that saving it leaves."""
+    model = Model(block, engine=engine, name="scale")
+    stream = io.BytesIO()
+    model.save(stream, golden=golden, **tolerances)
+    model.golden_file = read_parameters(stream.getvalue())
+    return model
+
+
+def test_a_model_without_golden_outputs_has_nothing_to_compare(model: Model) -> None:
+    assert (model.check().outputs, model.check().ok) == ((), True)
+    model.golden_file = read_parameters(stored({"weight": [1.0]}))
+    assert model.check().outputs == ()
+
+
+def test_a_model_that_computes_what_was_saved_checks(np: Any, model: Model) -> None:
+    found = proven(model.block, ToyEngine(), np.array([[1.0, 2.0, 3.0]], np.float32)).check()
+    assert (found.engine, found.device, found.ok) == ("Toy", "cpu", True)
+    assert [(item.name, item.max_abs, item.max_rel) for item in found.outputs] == [("output_0", 0.0, 0.0)]
+
+
+def test_a_model_that_computes_something_else_does_not(np: Any, model: Model) -> None:
+    changed = proven(model.block, ToyEngine(), np.array([[1.0, 2.0, 4.0]], np.float32))
+    changed.block.weight[0] = 2.5
+    found = changed.check()
+    assert [(item.name, item.max_abs, item.max_rel, item.ok) for item in found.outputs] == [("output_0", 0.5, 0.25, False)]
+    assert not found.ok
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "ok"), [({"rtol": 0.25}, True), ({"atol": 0.5}, True), ({"rtol": 0.2, "atol": 0}, False)]
+)
+def test_its_author_said_how_far_it_may_be_off(np: Any, model: Model, tolerances: dict[str, float], ok: bool) -> None:
+    changed = proven(model.block, ToyEngine(), np.array([[1.0, 2.0, 4.0]], np.float32), **tolerances)
+    changed.block.weight[0] = 2.5
+    assert changed.check().ok is ok
+
+
+@pytest.mark.parametrize(
+    "tolerances", [{"rtol": -1e-9}, {"rtol": 1.0}, {"rtol": float("nan")}, {"atol": -1.0}, {"atol": float("inf")}]
+)
+def test_a_tolerance_that_no_check_would_accept_is_not_saved(np: Any, model: Model, tolerances: dict[str, float]) -> None:
+    stream = io.BytesIO()
+    with pytest.raises(InputError, match="expected 0 <= rtol < 1"):
+        model.save(stream, golden=np.ones((1, 3)), **tolerances)
+    assert stream.getvalue() == b""
+
+
+def test_what_is_no_number_is_proof_too(np: Any) -> None:
+    strange = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
+    engine = Repeating(output=strange)
+    model = proven(Scale(1, np.ones(1, np.float32)), engine, np.ones((1, 3)))
+    assert model.check().ok
+    engine.outputs["output"] = np.array([0.0, np.inf, -np.inf, 0.0], np.float32)
+    assert not model.check().ok
+
+
+def test_several_outputs_are_checked_each_by_its_name(np: Any) -> None:
+    engine = Repeating(boxes=np.zeros((1, 4), np.float32), scores=np.ones((1, 2), np.float32))
+    model = proven(Scale(1, np.ones(1, np.float32)), engine, np.ones((1, 3)))
+    engine.outputs["scores"] = np.zeros((1, 2), np.float32)
+    assert [(item.name, item.ok) for item in model.check().outputs] == [("boxes", True), ("scores", False)]
+
+
+def test_an_output_that_has_another_shape_now_differs_without_bound(np: Any) -> None:
+    engine = Repeating(output=np.zeros((1, 4), np.float32))
+    model = proven(Scale(1, np.ones(1, np.float32)), engine, np.ones((1, 3)))
+    engine.outputs["output"] = np.zeros((1, 5), np.float32)
+    (item,) = model.check().outputs
+    assert (item.max_abs, item.ok) == (float("inf"), False)
+
+
+@pytest.mark.parametrize(
+    ("golden", "names"),
+    [
+        (lambda np: np.ones((1, 3)), ["input"]),
+        (lambda np: [[1.0, 1.0, 1.0]], ["input"]),
+        (lambda np: (np.ones((1, 3)), np.zeros((1, 3))), ["input_0", "input_1"]),
+        (lambda np: {"image": np.ones((1, 3)), "mask": np.zeros((1, 3))}, ["image", "mask"]),
+        (lambda np: np.float32(2.0), ["input"]),
+    ],
+    ids=["array", "list", "tuple", "dict", "no dimensions"],
+)
+def test_golden_inputs_are_given_as_to_predict_and_run_again_under_their_names(
+    np: Any, golden: Callable[[Any], Any], names: list[str]
+) -> None:
+    engine = Repeating(output=np.zeros(1, np.float32))
+    model = proven(Scale(1, np.ones(1, np.float32)), engine, golden(np))
+    engine.seen.clear()
+    assert model.check().ok
+    assert list(engine.seen) == names
+
+
+def test_a_golden_input_without_dimensions_has_no_free_one() -> None:
+    np = pytest.importorskip("numpy")
+    stream = io.BytesIO()
+    Model(Scale(1, np.ones(1, np.float32)), engine=Repeating(output=np.float32(1.0))).save(stream, golden=np.float32(2.0))
+    inputs, outputs = signature_of(read_parameters(stream.getvalue()).header["zoo.signature"])
+    assert ([spec.shape for spec in inputs], [spec.shape for spec in outputs]) == ([()], [()])
+
+
+def test_with_a_signature_golden_inputs_go_by_its_names_and_it_is_kept(np: Any) -> None:
+    """It may leave dimensions free that one input cannot tell of."""
+    free = TensorSpec(name="left", dtype="float32", shape=(None, None))
+    model = Model(Scale(1, np.ones(1, np.float32)), engine=ToyEngine())
+    model.inputs, model.outputs = (free,), (free,)
+    stream = io.BytesIO()
+    model.save(stream, golden=np.ones((1, 3)))
+    file = read_parameters(stream.getvalue())
+    assert [name for name in file if name.startswith("zoo.golden.")] == ["zoo.golden.input.left", "zoo.golden.output.left"]
+    assert signature_of(file.header["zoo.signature"]) == ((free,), (free,))
+
+
+def test_a_golden_input_that_is_none_is_an_error_and_nothing_is_written(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected an array"):
+        model.save(tmp_path / "scale.safetensors", golden="cat.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_golden_file_with_other_inputs_than_the_signature_is_an_error(np: Any, model: Model) -> None:
+    checked = proven(model.block, ToyEngine(), np.ones((1, 3)))
+    checked.inputs = SPECS
+    with pytest.raises(InputError, match="has no input 'input'"):
+        checked.check()
+
+
+def test_closing_drops_the_file_too_so_that_its_memory_can_go(np: Any, model: Model) -> None:
+    checked = proven(model.block, ToyEngine(), np.ones((1, 3)))
+    file = weakref.ref(checked.golden_file)
+    checked.close()
+    gc.collect()
+    assert (checked.golden_file, file()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "x", "dtype": "float32", "shape": "abc"},
+        {"name": "x", "dtype": "float32", "shape": [1.5]},
+        {"name": "x", "dtype": "float32", "shape": [-1]},
+        {"name": "x", "dtype": "float32", "shape": [True]},
+        {"name": "x", "dtype": "float32", "shape": {"a": 1}},
+        {"name": "x", "dtype": "float32", "shape": None},
+        {"name": ["x"], "dtype": "float32", "shape": []},
+        {"name": "x", "dtype": 3, "shape": []},
+        {"name": "x", "shape": []},
+        [],
+        None,
+    ],
+    ids=repr,
+)
+def test_a_spec_that_is_none_makes_a_signature_malformed(spec: object) -> None:
+    for inputs, outputs in (([spec], []), ([], [spec])):
+        with pytest.raises(ParameterError, match=r"header entry zoo\.signature is malformed"):
+            signature_of(json.dumps({"inputs": inputs, "outputs": outputs}))
+
+
+def test_two_inputs_of_one_name_make_a_signature_malformed() -> None:
+    spec = SPECS[0].to_dict()
+    with pytest.raises(ParameterError, match="a name stands twice"):
+        signature_of(json.dumps({"inputs": [spec, spec], "outputs": []}))
