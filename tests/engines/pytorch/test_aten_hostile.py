@@ -544,6 +544,36 @@ def test_changed_bytes_are_a_network_or_refused(data: st.DataObject, program: di
         assert "torch.aten program" in str(error)  # noqa: PT017  # the other outcome is as good
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([["x", "x"], ["0", "1"], False, 2], id="more layers than weights"),
+        pytest.param([["x", "x"], ["0", "0"], False, 1], id="weights of another shape"),
+        pytest.param([["x"], ["0", "1"], False, 1], id="one state"),
+        pytest.param([["x", 1], ["0", "1"], False, 1], id="a number as state"),
+        pytest.param([["x", "x"], [], False, 0], id="no layers"),
+    ],
+)
+def test_a_recurrent_operator_is_called_with_shapes_that_fit_only(arguments: list[Any]) -> None:
+    """PyTorch's own operator writes beyond its memory with others."""
+    network = aten.read_program(
+        as_bytes(
+            minimal(
+                inputs={"x": "float32[*,*,*]"},
+                buffers={"a": "float32[16,3]", "b": "float32[16,4]"},
+                nodes=[
+                    ["a", "aten::lstm.input", ["x", *arguments, 0.0, False, False, False]],
+                    ["b", "operator.getitem", ["a", 0]],
+                ],
+                output="b",
+            )
+        )
+    ).to_empty(device="cpu")
+
+    with pytest.raises(zoo.InputError, match="a recurrent layer"):
+        network(torch.ones(1, 2, 4))
+
+
 def test_errors_say_where_and_show_nothing_that_a_terminal_obeys() -> None:
     refused(node("a", "aten::relu\x1b[31m", ["x"]), r"node 0 'a' 'aten::relu\\\\x1b\[31m': no program may call")
     refused(node("conv", "aten::conv2d", ["x", "y"]), r"node 0 'conv' 'aten::conv2d': it refers to 'y', which is no input or")

@@ -7,7 +7,8 @@ file reach this source as identifiers that `zoo_pytorch.aten.names` allows, or a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class CompactCode(CodeGen):
         # fx hands over a view that can be walked again.
         if any(value not in (False, None) for value in options.values()) or not all(map(_is_known, nodes)):
             return super()._gen_python_code(nodes, root_module, namespace, **options)  # type: ignore[arg-type]  # the same
-        source = _Source(root_module)
+        source = _Source(root_module, Counter(prefix for node in nodes for prefix in _modules(node)))
         for node in nodes:
             source.add(node)
         return PythonCode(source.text(_last_uses(list(nodes))), source.globals, None)
@@ -73,13 +74,30 @@ def _is_inlined(node: fx.Node) -> bool:
     return node.op == "get_attr" and node.target != "training"
 
 
-class _Source:
-    """The statements of a function, and the globals that they use."""
+def _modules(node: fx.Node) -> list[str]:
+    """The paths of the modules that a tensor of the network is in."""
+    if not _is_inlined(node):
+        return []
+    path = str(node.target)
+    return [path[:end] for end, char in enumerate(path) if char == "."]
 
-    def __init__(self, root: str) -> None:
+
+class _Source:
+    """The statements of a function, and the globals that they use.
+
+    Args:
+        root: The name of the network in the function.
+        modules: How many tensors are below each module. Where there are several, the module gets a name.
+    """
+
+    def __init__(self, root: str, modules: Mapping[str, int]) -> None:
         self._root = root
+        self._modules = modules
+        self._named_modules: dict[str, str] = {}
         self._parameters: list[str] = []
         self._statements: list[tuple[fx.Node, str]] = []
+        #: What comes before the statement that is being written.
+        self._assignments: list[str] = []
         self._names: dict[Any, str] = {}
         self.globals: dict[str, Any] = {"torch": torch, "inf": math.inf, "nan": math.nan}
 
@@ -88,12 +106,16 @@ class _Source:
             case "placeholder":
                 self._add_parameter(node)
             case "output":
-                self._statements.append((node, f"return {self._written(node.args[0])}"))
+                self._add_statement(node, f"return {self._written(node.args[0])}")
             case "get_attr" if not _is_inlined(node):
-                self._statements.append((node, f"{node.name} = {self._path(str(node.target))}"))
+                self._add_statement(node, f"{node.name} = {self._path(str(node.target))}")
             case "call_function":
                 call = self._call(node)
-                self._statements.append((node, f"{node.name} = {call}" if node.users else call))
+                self._add_statement(node, f"{node.name} = {call}" if node.users else call)
+
+    def _add_statement(self, node: fx.Node, statement: str) -> None:
+        self._statements.append((node, "; ".join([*self._assignments, statement])))
+        self._assignments.clear()
 
     def text(self, freed: dict[fx.Node, list[fx.Node]]) -> str:
         lines = [f"def forward({', '.join([self._root, *self._parameters])}):"]
@@ -106,7 +128,7 @@ class _Source:
         default = f"={self._written(node.args[0])}" if node.args else ""
         self._parameters.append(f"{node.target}{default}")
         if node.target != node.name and node.users:  # a builtin's name, such as `input`
-            self._statements.append((node, f"{node.name} = {node.target}; del {node.target}"))
+            self._add_statement(node, f"{node.name} = {node.target}; del {node.target}")
 
     def _call(self, node: fx.Node) -> str:
         target: Any = node.target
@@ -144,7 +166,17 @@ class _Source:
         return repr(value)
 
     def _path(self, path: str) -> str:
-        text = self._root
-        for segment in path.split("."):
-            text = f"{text}.{segment}" if segment.isidentifier() else f'getattr({text}, "{segment}")'
-        return text
+        prefix, _, name = path.rpartition(".")
+        source = self._module(prefix) if prefix else self._root
+        return f"{source}.{name}" if name.isidentifier() else f'getattr({source}, "{name}")'
+
+    def _module(self, path: str) -> str:
+        """An expression for a module: the name of a variable that a statement before assigns, where it is used again."""
+        if path not in self._named_modules:
+            found = self._path(path)
+            if self._modules[path] > 1:
+                variable = f"{_GLOBAL}m{len(self._named_modules)}"
+                self._assignments.append(f"{variable} = {found}")
+                found = variable
+            self._named_modules[path] = found
+        return self._named_modules[path]

@@ -24,6 +24,7 @@ from zoo_pytorch.aten.program import (
     Training,
     TrainingOnly,
 )
+from zoo_pytorch.aten.recurrent import CHECKED
 
 #: Where a network keeps its `Facts`; fx copies `meta` with the module.
 _FACTS = "zoo_pytorch.aten"
@@ -221,7 +222,8 @@ class _Builder:
         assert found is not None  # noqa: S101  # a program names operators of the list only
         arguments = tuple(self._value(value) for value in node.arguments)
         named = {name: self._value(value) for name, value in node.named.items()}
-        self._values[node.name] = self._graph.create_node("call_function", found.target, arguments, named, node.name)
+        target = CHECKED.get(node.operator, found.target)
+        self._values[node.name] = self._graph.create_node("call_function", target, arguments, named, node.name)
 
     def _value(self, value: Any) -> Any:
         match value:
@@ -245,7 +247,7 @@ class _Builder:
 
     def _state(self, path: str) -> fx.Node:
         if path not in self._states:
-            self._states[path] = self._graph.create_node("get_attr", path)
+            self._states[path] = self._graph.create_node("get_attr", path, name=path.replace(".", "_"))
         return self._states[path]
 
     def _mode(self) -> fx.Node:

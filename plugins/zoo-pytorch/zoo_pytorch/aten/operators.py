@@ -5,7 +5,7 @@ operators none that opens files (``from_file``), gives uninitialised or reinterp
 ``as_strided``), swaps what a tensor stands for (``set_``, ``resize_``, ``*.out``), reads a value into Python (``item``), has an
 output whose size depends on values (``nonzero``), or ends the process where its arguments are wrong: ``embedding_bag``,
 ``_fft_c2r``, ``_weight_norm`` and ``native_batch_norm`` do, found by calling every operator with drawn arguments. Random ones
-are there as dropout and stochastic depth need them.
+are there as dropout and stochastic depth need them. Recurrent ones are called through `zoo_pytorch.aten.recurrent`.
 
 Names and argument types are those of PyTorch's own schemas, ``aten::name.overload``, read from the PyTorch that runs.
 """
