@@ -70,10 +70,10 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
 #: Entry of the header -> what it is called, and how its JSON is shown.
 _ENTRIES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "zoo.factory": ("factory", lambda value: f"{value['factory']}({_fields(value['fields'])})"),
-    "zoo.engines": ("engines", ", ".join),
+    "zoo.engines": ("engines", lambda value: _names(value)),
     "zoo.translator": ("translator", lambda value: f"{value['name']}({_fields(value['arguments'])})"),
     "zoo.golden": ("golden", lambda value: f"outputs to check, within rtol {value['rtol']:g}, atol {value['atol']:g}"),
-    "zoo.requires": ("requires", ", ".join),
+    "zoo.requires": ("requires", lambda value: _names(value)),
     "zoo.written_with": ("written with", lambda value: ", ".join(f"{name} {version}" for name, version in value.items())),
 }
 #: What the rest of the text shows.
@@ -102,6 +102,13 @@ def _header(found: ModelInfo) -> Iterator[tuple[str, str]]:
 def _signature(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from (("input", _spec(item)) for item in value["inputs"])
     yield from (("output", _spec(item)) for item in value["outputs"])
+
+
+def _names(value: Any) -> str:
+    # A text or an object would be joined too.
+    if not isinstance(value, list):
+        raise TypeError("no list of names")
+    return _short(", ".join(value), limit=200)
 
 
 def _fields(fields: Mapping[str, Any]) -> str:

@@ -97,10 +97,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", ZooWarning)
             warnings.showwarning = output.show_warning  # type: ignore[assignment]  # it takes the rest as *_
-            command.main(given, prog_name="zoo", standalone_mode=False, obj=output)
+            # What a verb exits with is given back here, not raised; our verbs return nothing else.
+            status = command.main(given, prog_name="zoo", standalone_mode=False, obj=output)
             if sys.stdout is not None:
                 sys.stdout.flush()
-        return 0
+        return status if type(status) is int else 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
