@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests import archives, parameter_files
+from tests.core import toy_engine
+from tests.core.toy_engine import Numbers, Scale, ScaleFactory, stored
 from tests.repositories import WEIGHTS, artifact, document, item, publish, sha256
-from zoo_core import __version__
+from zoo_core import Model, __version__
 from zoo_core.cli.main import VERBS, run
 from zoo_core.cli.output import Output
 
@@ -63,12 +66,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogues of the plugins that happen to be installed are not asked, and no engine is found."""
+    """The catalogues of the plugins that happen to be installed are not asked, and no engine is found but the toy one."""
     if "installed" not in request.keywords:
         from zoo_core.entry_points import InstalledEntryPoints
 
-        entries = [entry for entry in InstalledEntryPoints.scan().entries if entry.distribution == "zoo-core"]
-        monkeypatch.setattr(InstalledEntryPoints, "scan", lambda: InstalledEntryPoints(tuple(entries)))
+        scan, kept = InstalledEntryPoints.scan, ("zoo-core", "zoo-toy-engine")
+        monkeypatch.setattr(
+            InstalledEntryPoints,
+            "scan",
+            lambda: InstalledEntryPoints(tuple(entry for entry in scan().entries if entry.distribution in kept)),
+        )
 
 
 # search --------------------------------------------------------------------------------------------------------------
@@ -420,3 +427,321 @@ def test_output_that_cannot_be_written_is_one_line(repository: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+# a file in a model's place -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy(install: Callable[..., Path]) -> None:
+    """An engine, installed as a plugin."""
+    pytest.importorskip("numpy")
+    install("zoo-toy-engine", "1.4.2", entry_points=toy_engine.ENTRY_POINTS)
+
+
+@pytest.fixture
+def scale(toy: None, tmp_path: Path) -> Path:
+    """A model in one file, with golden outputs and a translator."""
+    import numpy as np
+
+    path = tmp_path / "scale.safetensors"
+    block = Scale(3, np.array([2.0, 3.0, -1.0], np.float32), zoo_factory=ScaleFactory(width=3))
+    Model(block, translator=Numbers(offset=0.5)).save(path, golden=np.array([[1.0, 2.0, 3.0]], np.float32))
+    return path
+
+
+def spoilt(path: Path) -> Path:
+    """The same model, computing something else."""
+    content = path.read_bytes()
+    weights = parameter_files.floats(2, 3, -1)
+    assert content.count(weights) == 1
+    path.write_bytes(content.replace(weights, parameter_files.floats(2, 3.5, -1)))
+    return path
+
+
+def test_info_of_a_file_shows_its_header_its_cost_what_it_runs_and_its_tree(zoo: Zoo, scale: Path) -> None:
+    done = zoo("info", scale)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"file         {scale}",
+        "format       safetensors",
+        "factory      scale(width=3)",
+        "engines      Toy",
+        "translator   toy_numbers(offset=0.5)",
+        "golden       outputs to check, within rtol 1e-05, atol 1e-06",
+        "requires     zoo-toy-engine>=1.4",
+        f"written with zoo-core {__version__}, zoo-toy-engine 1.4.2",
+        "input        input  float32[*, 3]",
+        "output       output_0  float32[*, 3]",
+        f"on disk      {scale.stat().st_size} B",
+        "in memory    12 B",
+        "parameters   1 tensors, 3 values",
+        "runs         code: factory toy.scale of zoo-toy-engine 1.4.2 (allowed)",
+        "runs         code: translator toy_numbers of zoo-toy-engine 1.4.2 (allowed)",
+        "runs         data: parameters scale (allowed)",
+        "  weight  float32[3]",
+    ]
+
+
+def test_info_of_a_file_in_json_is_one_document(zoo: Zoo, scale: Path) -> None:
+    found = zoo("info", scale, "--json").json
+    assert list(found) == ["record", "name", "format", "header", "parameters", "files", "cost", "runs"]
+    assert (found["record"], found["name"], found["format"]) == (None, "scale", "safetensors")
+    assert found["parameters"] == {"weight": {"dtype": "float32", "shape": [3], "bytes": 12}}
+    assert [run["kind"] for run in found["runs"]] == ["code", "code", "data"]
+
+
+def test_a_folder_and_an_archive_may_stand_in_a_models_place_too(zoo: Zoo, scale: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "scale.safetensors").write_bytes(scale.read_bytes())
+    (tmp_path / "net.tgz").write_bytes(archives.tarred({"net/scale.safetensors": scale.read_bytes()}, mode="w:gz"))
+    for place in (folder, tmp_path / "net.tgz"):
+        assert zoo("info", place, "--json").json["name"] == "scale"
+        assert zoo("check", place).status == 0
+
+
+@pytest.mark.parametrize("key", ["zoo.factory", "zoo.engines", "zoo.translator", "zoo.golden", "zoo.requires", "zoo.signature"])
+@pytest.mark.parametrize("text", ["", "{", "3", "null", "[3]", '{"a": 1}', '"x"', "[" * 100_000], ids=lambda text: text[:9])
+def test_a_malformed_entry_is_shown_as_it_stands(zoo: Zoo, toy: None, tmp_path: Path, key: str, text: str) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(stored({"weight": [1.0]}, {key: text}))
+    done = zoo("info", path, "--engine", "toy")
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    assert done.status == 0
+    assert f"{key:<12} {shown}".rstrip() in done.out.splitlines()
+
+
+FORGED = "x\nruns         data: parameters net (allowed)\r\n\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"zoo.factory": json.dumps({"factory": FORGED, "fields": {FORGED: FORGED}})},
+        {"zoo.translator": json.dumps({"name": FORGED, "arguments": {FORGED: [FORGED]}})},
+        {"zoo.engines": json.dumps(["Toy", FORGED])},
+        {"zoo.requires": json.dumps([FORGED])},
+        {"zoo.written_with": json.dumps({FORGED: FORGED})},
+        {"zoo.signature": json.dumps({"inputs": [{"name": FORGED, "dtype": FORGED, "shape": [FORGED]}], "outputs": []})},
+        {"zoo.golden": FORGED},
+        {FORGED: FORGED},
+    ],
+    ids=lambda header: repr(next(iter(header)))[:20],
+)
+def test_nothing_foreign_begins_a_line_of_its_own(zoo: Zoo, toy: None, tmp_path: Path, header: dict[str, str]) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(stored({"weight": [1.0]}, header))
+    done = zoo("info", path, "--engine", "toy")
+    assert sum(line.startswith("runs         data:") for line in done.out.splitlines()) == 1
+    assert not {"\x1b", "\r", "\u202e"} & set(done.out)
+    assert "\\x1b[2J" in done.out or "u001b" in done.out
+
+
+def test_a_foreign_name_of_a_tensor_begins_none_either(zoo: Zoo, toy: None, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(stored({FORGED: [1.0], f"a.{FORGED}": [1.0], "_extra_state": [1.0]}))
+    done = zoo("info", path, "--engine", "toy")
+    assert not any(line.startswith("runs         data:") for line in done.out.splitlines())
+    assert "\x1b" not in done.out
+
+
+def test_the_tree_is_drawn_as_deep_as_fits_and_all_of_it_with_v(zoo: Zoo, toy: None, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(stored({f"layers.{layer}.{leaf}": [1.0] for layer in range(30) for leaf in ("weight", "bias")}))
+    assert "    0  2 tensors, 8 B" in zoo("info", path).out.splitlines()
+    assert "      weight  float32[1]" in zoo("info", path, "-v").out.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["torch.aten", "torch.export", "torchscript", "mxnet.symbol"])
+def test_a_program_is_shown_with_what_it_makes_of_the_mode(zoo: Zoo, toy: None, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(parameter_files.with_program(parameter_files.PROGRAMS[kind], "body._extra_state"))
+    (line,) = (line for line in zoo("info", path).out.splitlines() if kind in line)
+    assert line.startswith(
+        f"runs         {'data' if kind == 'torch.aten' else 'program'}: {kind} body._extra_state (allowed); "
+    )
+
+
+# check ---------------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_what_agrees_ends_well(zoo: Zoo, scale: Path) -> None:
+    done = zoo("check", scale)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "output_0  ok  largest difference 0  relative 0  Toy on cpu\n"
+    assert zoo("check", scale, "--json").json == {
+        "engine": "Toy",
+        "device": "cpu",
+        "outputs": [{"name": "output_0", "max_abs": 0.0, "max_rel": 0.0, "ok": True}],
+    }
+
+
+def test_check_of_what_differs_says_how_far_and_ends_with_5(zoo: Zoo, scale: Path) -> None:
+    done = zoo("check", spoilt(scale))
+    assert done.status == 5
+    assert done.out == "output_0  differs  largest difference 1  relative 0.167  Toy on cpu\n"
+    assert done.err == "error: scale computes other values in Toy on cpu than its author saw: output_0\n"
+
+
+def test_check_of_what_differs_is_one_document_in_json_and_a_line_beside_it(zoo: Zoo, scale: Path) -> None:
+    done = zoo("check", spoilt(scale), "--json")
+    assert done.status == 5
+    assert [(item["name"], item["max_abs"], item["ok"]) for item in done.json["outputs"]] == [("output_0", 1.0, False)]
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_difference_without_bound_has_a_word_and_null_in_json(zoo: Zoo, scale: Path) -> None:
+    content = scale.read_bytes()
+    golden = parameter_files.floats(2, 6, -3)
+    scale.write_bytes(content.replace(golden, parameter_files.floats(2, float("nan"), -3)))
+    assert "differs  largest difference unbounded" in zoo("check", scale).out
+    assert zoo("check", scale, "--json").json["outputs"][0]["max_abs"] is None
+
+
+def test_without_golden_outputs_there_is_nothing_to_compare_and_that_is_no_error(zoo: Zoo, toy: None, tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    path.write_bytes(stored({"weight": [1.0]}, {"zoo.factory": '{"factory": "scale"}', "zoo.engines": '["Toy"]'}))
+    done = zoo("check", path)
+    assert (done.status, done.out) == (0, "")
+    assert done.err == "bare carries no golden outputs, so there is nothing to compare\n"
+    assert zoo("check", path, "--json").json == {"engine": "Toy", "device": "cpu", "outputs": []}
+
+
+def test_check_takes_a_model_with_select_too(zoo: Zoo, scale: Path, tmp_path: Path) -> None:
+    files = {"parameters": item("scale.safetensors", scale.read_bytes())}
+    publish(tmp_path / "zoo", document(artifact(files=files, engines=["Toy"])), {"scale.safetensors": scale.read_bytes()})
+    assert zoo("check", "net", "--repository", tmp_path / "zoo", "--engine", "toy").status == 0
+
+
+# options of a load ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["info", "check", "predict"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--application", "cv"),
+        ("--group", "g"),
+        ("--artifact", "a"),
+        ("--version", "1"),
+        ("--filter", "a=1"),
+        ("--repository", "."),
+    ],
+)
+def test_a_file_leaves_no_room_for_what_chooses_among_models(zoo: Zoo, scale: Path, verb: str, option: str, value: str) -> None:
+    done = zoo(verb, scale, *([scale] if verb == "predict" else []), option, value)
+    if verb == "predict" and option == "--artifact":
+        assert done.status != 0  # with --artifact every argument is an INPUT
+        return
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"error: {scale} is one file: {option} cannot choose among others\n"
+
+
+def test_argument_option_and_not_strict_reach_the_load(zoo: Zoo, scale: Path, tmp_path: Path) -> None:
+    text = tmp_path / "in.txt"
+    text.write_text("1 1 1")
+    assert zoo("check", scale, "--argument", "widht=3").err.startswith("error: nobody takes the argument 'widht'")
+    assert zoo("check", scale, "--option", "sped=3").err.startswith("error: engine Toy has no option 'sped'")
+    path = tmp_path / "more.safetensors"
+    header = {"zoo.factory": '{"factory": "scale"}', "zoo.engines": '["Toy"]'}
+    path.write_bytes(stored({"weight": [1.0], "bias": [1.0]}, header))
+    assert zoo("check", path).status == 5
+    done = zoo("check", path, "--not-strict")
+    assert (done.status, done.err.splitlines()[0]) == (0, "warning: more: loaded what fits; unexpected bias")
+
+
+def test_trust_programs_reaches_the_load(zoo: Zoo, toy: None, tmp_path: Path) -> None:
+    content = parameter_files.PT2
+    files = {"parameters": item("net.bin", content)}
+    publish(tmp_path / "zoo", document(artifact(files=files, engines=["Toy"])), {"net.bin": content})
+    done = zoo("check", "net", "--repository", tmp_path / "zoo")
+    assert done.status == 6
+    assert done.err.startswith("error: com.example/net@1.0 holds a program (torch.export) from file://")
+    assert done.err.endswith("trust_programs=True (--trust-programs)\n")
+    assert zoo("check", "net", "--repository", tmp_path / "zoo", "--trust-programs").status == 0
+
+
+CARRIED = b"""
+from dataclasses import dataclass
+from pathlib import Path
+from tests.core.toy_engine import Scale
+from zoo_core import BlockFactory
+
+@dataclass(frozen=True, kw_only=True)
+class Carried(BlockFactory):
+    def new_block(self, model, model_path, arguments):
+        return Scale(1)
+"""
+
+
+@pytest.fixture
+def carrying(toy: None, tmp_path: Path) -> Path:
+    """A folder with parameters and code."""
+    folder = tmp_path / "carrying"
+    folder.mkdir()
+    (folder / "net.safetensors").write_bytes(stored({"weight": [1.0]}, {"zoo.engines": '["Toy"]'}))
+    (folder / "block_factory.py").write_bytes(CARRIED)
+    return folder
+
+
+def test_carried_code_needs_trust_that_its_error_says(zoo: Zoo, carrying: Path) -> None:
+    done = zoo("check", carrying)
+    assert (done.status, done.out) == (6, "")
+    assert f"Read it: {carrying / 'block_factory.py'}. " in done.err
+    assert done.err.endswith(f"(--trust-code sha256:{sha256(CARRIED)})\n")
+    word = done.err.rpartition("--trust-code ")[2].rstrip(")\n")
+    assert zoo("check", carrying, "--trust-code", word).status == 0
+    assert zoo("check", carrying, "--trust-code", "dist:acme", "--trust-code", word).status == 0
+    assert zoo("check", carrying, "--trust-code", word[:-1]).status == 6
+
+
+def test_code_is_trusted_by_a_configuration_that_is_named_and_not_by_one_that_lies_about(
+    zoo: Zoo, carrying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text(f'trust_code = ["sha256:{sha256(CARRIED)}"]')
+    assert zoo("check", carrying, "--config", config).status == 0
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    Path("zoo.toml").write_text(config.read_text())
+    done = zoo("check", carrying)
+    assert done.status == 2
+    assert "`trust_code` counts only in your own configuration" in done.err
+
+
+def test_an_argument_is_json_where_it_is_some(zoo: Zoo, scale: Path) -> None:
+    from zoo_core.cli.load import _value
+
+    assert [_value(text) for text in ("3", "[1, 2]", "true", "cat", "", "[" * 100_000)] == [
+        3,
+        [1, 2],
+        True,
+        "cat",
+        "",
+        "[" * 100_000,
+    ]
+
+
+@pytest.mark.parametrize("given", ["file", "folder", "zip"])
+def test_info_of_a_file_imports_no_engine_and_no_numpy(scale: Path, tmp_path: Path, given: str) -> None:
+    place = {"file": scale, "folder": tmp_path / "alone", "zip": tmp_path / "net.zip"}[given]
+    if given == "folder":
+        place.mkdir()
+        (place / "scale.safetensors").write_bytes(scale.read_bytes())
+    if given == "zip":
+        place.write_bytes(archives.zipped({"scale.safetensors": scale.read_bytes()}))
+    code = f"from zoo_core.cli.main import run; run(['info', {str(place)!r}]); import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "weight  float32[3]" in done.stdout
+    assert not loaded & {"torch", "mxnet", "requests", "rich", "numpy", "PIL", "zoo_pytorch", "zoo_mxnet", "tests"}
+
+
+def test_a_search_imports_nothing_that_only_a_load_needs(repository: Path) -> None:
+    code = "from zoo_core.cli.main import run; run(['search']); import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    needless = ("material", "bundle", "carried", "trust", "golden", "resolution", "loader", "description", "how", "model")
+    assert not {f"zoo_core.{name}" for name in needless} & set(done.stderr.split())
+    assert not any(name.startswith("zoo_core.parameters") for name in done.stderr.split())
