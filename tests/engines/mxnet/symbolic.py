@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 import zoo_mxnet
 from zoo_mxnet import SymbolBlock
 from zoo_mxnet.framework import HybridBlock, mx, nn
@@ -25,7 +24,9 @@ def published(seed: int = 0) -> Any:
     """A small network as somebody publishes it, with running statistics that are not those of a fresh one."""
     net = nn.HybridSequential(prefix="pub_")
     with net.name_scope():
-        net.add(nn.Conv2D(4, 3, in_channels=3, use_bias=False), nn.BatchNorm(in_channels=4), nn.Activation("relu"), nn.Flatten())
+        net.add(
+            nn.Conv2D(4, 3, in_channels=3, use_bias=False), nn.BatchNorm(in_channels=4), nn.Activation("relu"), nn.Flatten()
+        )
         net.add(nn.Dense(5, in_units=64))
     net.initialize()
     draw = np.random.default_rng(seed)
@@ -73,7 +74,7 @@ class Both(HybridBlock):
         super().__init__()
         self.one, self.other = one, other
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - Gluon's name
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
         return F.concat(self.one(x), self.other(x), dim=1)
 
 
