@@ -48,7 +48,11 @@ def call() -> str:
 
 @pytest.fixture(scope="module")
 def good() -> Entries:
-    with zipfile.ZipFile(io.BytesIO(pt2(export(seeded(Backbone()), pictures())))) as archive:
+    return unpacked(pt2(export(seeded(Backbone()), pictures())))
+
+
+def unpacked(content: bytes) -> Entries:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 
@@ -437,7 +441,8 @@ def mutations(content: bytes, count: int, seed: int) -> Iterator[bytes]:
     for _ in range(count):
         edited = bytearray(content)
         for _ in range(draw.choice([1, 1, 3])):
-            at = draw.randrange(len(edited))
+            at = draw.randrange(len(edited) or 1)
+            edited = edited or bytearray(1)
             match draw.randrange(4):
                 case 0 | 1:
                     edited[at] = draw.randrange(256)
@@ -446,6 +451,16 @@ def mutations(content: bytes, count: int, seed: int) -> Iterator[bytes]:
                 case _:
                     del edited[max(at, 1) :]
         yield bytes(edited)
+
+
+def mutated_entries(content: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """A file with such damage within one entry, whose checksum is right again."""
+    draw = random.Random(seed)
+    entries = unpacked(content)
+    names = sorted(name for name in entries if entries[name] and not name.startswith("data/0"))
+    for _ in range(count):
+        name = draw.choice(names)
+        yield packed(entries | {name: next(mutations(entries[name], 1, draw.randrange(10**9)))})
 
 
 @pytest.mark.parametrize("kind", ["torch.export", "traced", "scripted"])
@@ -457,11 +472,26 @@ def test_a_damaged_program_never_ends_the_process(kind: str, tmp_path: Path) -> 
         "traced": lambda: torchscript(traced(module, pictures())),
         "scripted": lambda: torchscript(scripted(module)),
     }[kind]()
-    count = int(os.environ.get("MUTATIONS", "60"))
-    files = {f"{number:05}": content for number, content in enumerate(mutations(whole, count, seed=1))}
-    found = outcomes(tmp_path, files)
+    count = int(os.environ.get("MUTATIONS", "50"))
+    damaged = [*mutations(whole, count, seed=1), *mutated_entries(whole, count, seed=2)]
+    found = outcomes(tmp_path, {f"{number:05}": content for number, content in enumerate(damaged)})
     assert not {name: text for name, text in found.items() if "!!!" in text}
     assert sum(text != "loaded" for text in found.values()) > count // 4
+
+
+@pytest.mark.parametrize("kind", ["traced", "scripted"])
+def test_what_only_describes_lines_of_code_is_never_read(kind: str, tmp_path: Path) -> None:
+    """Damaged, it ended the process within PyTorch 2.13."""
+    module = seeded(Backbone())
+    whole = torchscript(traced(module, pictures()) if kind == "traced" else scripted(module))
+    files = {}
+    for seed in range(30):
+        entries = unpacked(whole)
+        for name in entries:
+            if name.endswith(".debug_pkl"):
+                entries[name] = next(mutations(entries[name], 1, seed))
+        files[f"{seed:02}"] = packed(entries)
+    assert set(outcomes(tmp_path, files).values()) == {"loaded"}
 
 
 @pytest.mark.parametrize(

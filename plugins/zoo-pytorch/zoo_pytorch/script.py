@@ -46,9 +46,12 @@ def write_script(network: torch.jit.ScriptModule) -> bytes:
             torch.jit.save(network, stream)
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
-    found = entries(memoryview(stream.getvalue()), inflated=True)
-    kept = {name: value for name, value in found.items() if not name.endswith(UNNEEDED) and not name.startswith(TRACED)}
-    return written(kept | {OUTSIDE: memoryview(OUTSIDE_VALUE)})
+    return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(OUTSIDE_VALUE)})
+
+
+def _needed(content: memoryview) -> dict[str, memoryview]:
+    found = entries(content, inflated=True)
+    return {name: value for name, value in found.items() if not name.endswith(UNNEEDED) and not name.startswith(TRACED)}
 
 
 def read_script(content: memoryview, device: torch.device | None = None) -> tuple[nn.Module, bytes, bool]:
@@ -63,12 +66,14 @@ def read_script(content: memoryview, device: torch.device | None = None) -> tupl
     Raises:
         ParameterError: TorchScript cannot read it.
     """
-    found = entries(content, inflated=True)
-    network = _loaded(content, device or torch.device("cpu"))
+    found = _needed(content)
+    # Not the file itself: a damaged entry that only describes lines of code ends the process.
+    needed = written(found)
+    network = _loaded(needed, device or torch.device("cpu"))
     prepare(network)
     if bytes(found.get(OUTSIDE, b"")) == OUTSIDE_VALUE:
         empty(network, set(network.state_dict()))
-        return network, bytes(content), False
+        return network, needed, False
     return network, write_script(network), True
 
 
@@ -88,7 +93,7 @@ def _as_parameter(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
 
 
-def _loaded(content: memoryview, device: torch.device) -> torch.jit.ScriptModule:
+def _loaded(content: bytes, device: torch.device) -> torch.jit.ScriptModule:
     with _undeprecated():
         try:
             return torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types here
