@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 
 def install(
@@ -36,3 +39,18 @@ def install(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(textwrap.dedent(content))
     return folder
+
+
+def installing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """What a fixture gives: a function that installs distributions into a folder, and forgets their modules in the end."""
+    before = set(sys.modules)
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def install_here(name: str, version: str = "1.0", **parts: object) -> Path:
+        return install(folder, name, version, **parts)  # type: ignore[arg-type]  # passed on as they are
+
+    yield install_here
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
