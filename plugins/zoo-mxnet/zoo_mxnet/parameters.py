@@ -103,6 +103,7 @@ class _Tree:
     Attributes:
         parameters: All but the programs, by name.
         programs: The bytes of each program, by name; None where there is none.
+        taken: The names among `programs` that the file has just given.
         symbolic: The names among `parameters` that are weights of programs, which mean nothing to us.
         float32: Those among them that MXNet wants in float32 beside float16.
         fillings: What fills the empty SymbolBlocks.
@@ -110,6 +111,7 @@ class _Tree:
 
     parameters: Mapping[str, Any]
     programs: Mapping[str, bytes | None]
+    taken: frozenset[str] = frozenset()
     symbolic: frozenset[str] = frozenset()
     float32: frozenset[str] = frozenset()
     fillings: tuple[Filling, ...] = ()
@@ -133,9 +135,11 @@ def _tree(block: Any, file: ParameterFile | None = None) -> _Tree:
     """
     found = holders(block)
     fillings: dict[SymbolBlock, Filling] = {}
+    taken = set()
     for prefix, holder in found.items():
         if file is not None and holder.program is None and holder not in fillings and f"{prefix}{PROGRAM}" in file.programs:
             fillings[holder] = _filling(prefix, holder, file)
+            taken.add(f"{prefix}{PROGRAM}")
     parameters = structural_parameters(block)
     symbolic: set[str] = set()
     float32: set[str] = set()
@@ -151,6 +155,7 @@ def _tree(block: Any, file: ParameterFile | None = None) -> _Tree:
     return _Tree(
         parameters=parameters,
         programs=programs,
+        taken=frozenset(taken),
         symbolic=frozenset(symbolic),
         float32=frozenset(float32),
         fillings=tuple(fillings.values()),
@@ -228,7 +233,7 @@ def _compare(tree: _Tree, file: ParameterFile) -> _Fit:
     for name, content in tree.programs.items():
         if name not in file.programs:
             missing.append(name)
-        elif not _is_same_program(file, name, content):
+        elif name not in tree.taken and not _is_same_program(file, name, content):
             shapes[name] = "is another program in the file"
     known = tree.parameters.keys() | tree.programs.keys() | counted
     return _Fit(
