@@ -23,7 +23,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +35,7 @@ from measuring import (
     Load,
     Loaded,
     faster,
+    imported,
     memory_within,
     mxnet_answer,
     released,
@@ -161,16 +161,6 @@ def opened(model: Any) -> Loaded:
     import zoo_core as zoo
 
     return Loaded(model.block, zoo.Predictor(model).predict, model.close)
-
-
-def imported(engine: str) -> Any:
-    """Zoo with everything that a load in this engine imports."""
-    plugin = f"zoo_{engine.lower()}"
-    theirs = ("packaging.requirements", "packaging.specifiers")
-    ours = ("zoo_core.loader", "zoo_core.default", "zoo_core.vision", "zoo_core.parameters.values")
-    for name in (*theirs, *ours, f"{plugin}.engine", f"{plugin}.factories", f"{plugin}.networks.resnet"):
-        import_module(name)
-    return import_module("zoo_core")
 
 
 def pytorch_peer(name: str) -> Callable[[Path], Load]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -269,6 +270,16 @@ def _run_all(script: str, title: str, cases: Mapping[str, Case]) -> None:
             if find_spec(case.plugin):
                 report(case, results(script, name, case, folder))
     print(f"load at the end: {os.getloadavg()[0]:.1f}; above the number of cores it means that something else was running too")
+
+
+def imported(engine: str) -> Any:
+    """Zoo with everything that a load in this engine imports."""
+    plugin = f"zoo_{engine.lower()}"
+    theirs = ("packaging.requirements", "packaging.specifiers")
+    ours = ("zoo_core.loader", "zoo_core.default", "zoo_core.vision", "zoo_core.parameters.values")
+    for name in (*theirs, *ours, f"{plugin}.engine", f"{plugin}.factories", f"{plugin}.networks.resnet"):
+        import_module(name)
+    return import_module("zoo_core")
 
 
 def torch_answer(network: Any) -> Callable[[Any], Any]:
