@@ -156,7 +156,7 @@ def test_the_list_is_sorted_and_has_nothing_that_runs_writes_or_nests() -> None:
         (changed(whole(node_row_ptr=[0, 1, 2, 3, 4, 6, 7, 10**12])), "node_row_ptr does not count"),
         (changed(node(FC, subgraphs=[{}])), "node 3 has a graph inside"),
         (changed(node(FC, control_deps=[7])), "node 3 is not described"),
-        (changed(node(FC, name="data")), "two nodes are called 'data'"),
+        (changed(node(FC, name="data")), "two nodes are called 'data', and one is a variable"),
         (changed(node(FC, name="")), "node 3 is called"),
         (changed(node(FC, name="a\x1b[2J")), "node 3 is called"),
         (changed(node(FC, name="f" * 257)), "node 3 is called"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -167,10 +168,7 @@ class _Inspection:
         nodes: list[Node] = []
         for node in stored:
             nodes.append(self._node(node, nodes, is_old=version < MODERN))
-        names = [node.name for node in nodes]
-        if len(set(names)) != len(names):
-            twice = next(name for index, name in enumerate(names) if name in names[:index])
-            self._refuse(f"two nodes are called {twice!r}")
+        nodes = self._distinct(nodes)
         self._places(document, nodes)
         heads = document["heads"]
         if not isinstance(heads, list) or not 0 < len(heads) <= MAX_HEADS:
@@ -180,6 +178,25 @@ class _Inspection:
         if inputs is not None and (len(set(inputs)) != len(inputs) or not set(inputs) <= set(found.variables)):
             self._refuse(f"{INPUTS_KEY} {list(inputs)} are no variables of it")
         return found.used()
+
+    def _distinct(self, nodes: Sequence[Node]) -> list[Node]:
+        """The nodes with a name for each: Gluon's `export` repeats the names of a layer that is used twice.
+
+        A variable's name is its parameter's or its input's, and no other node may have it.
+        """
+        counts = Counter(node.name for node in nodes)
+        for node in nodes:
+            if node.op == VARIABLE and counts[node.name] > 1:
+                self._refuse(f"two nodes are called {node.name!r}, and one is a variable")
+        taken, numbers, found = set(counts), Counter[str](), []
+        for node in nodes:
+            name = node.name
+            while counts[node.name] > 1 and name in taken:
+                name = f"{node.name[: MAX_NAME - 8]}_{numbers[node.name]}"
+                numbers[node.name] += 1
+            taken.add(name)
+            found.append(replace(node, name=name))
+        return found
 
     def _document(self, content: bytes | memoryview) -> dict[str, Any]:
         if len(content) > MAX_BYTES:

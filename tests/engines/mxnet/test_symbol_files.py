@@ -111,6 +111,30 @@ def test_the_files_that_gluon_exports_fill_a_bare_holder(engine: Any, tmp_path: 
     assert make.run(block).tobytes() == make.run(make.published()).tobytes()
 
 
+def test_a_layer_that_is_used_twice_may_repeat_its_names_in_an_export(engine: Any, tmp_path: Path) -> None:
+    import mxnet as mx
+    import zoo_mxnet
+
+    class Twice(mx.gluon.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.clip = mx.gluon.nn.Activation("relu")
+
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            return self.clip(self.clip(x - 1) - 1)
+
+    net = Twice()
+    net.hybridize()
+    x = mx.nd.array([[0.5, 1.5, 2.5, 3.5]])
+    expected = net(x).asnumpy()
+    net.export(str(tmp_path / "twice"))
+    names = [node["name"] for node in json.loads((tmp_path / "twice-symbol.json").read_text())["nodes"]]
+    assert len(set(names)) < len(names)
+    block = zoo_mxnet.SymbolBlock.from_program(tmp_path / "twice-symbol.json")
+    assert (block(x).asnumpy() == expected).all()
+    assert len(set(block.outputs)) == len(block.outputs)
+
+
 def test_the_inputs_order_survives_in_the_file(engine: Any, saved: Callable[..., bytes]) -> None:
     program = mx.sym.broadcast_sub(mx.sym.var("one"), mx.sym.var("other"))
     net, recovered = nn.HybridSequential(), nn.HybridSequential()
