@@ -31,10 +31,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def listing(items: Iterable[object], *, limit: int = 8, near_to: str = "") -> str:
     """Items sorted and joined, those near a name first, cut after ``limit`` with the number that was left out.
 
+    Foreign text among them is made harmless, as `printable` does it.
+
     >>> listing(range(4), limit=2), listing(["dog", "tabby cat"], near_to="tabby")
     ('0, 1, and 2 more', 'tabby cat, dog')
     """
-    known = {str(item) for item in items}
+    known = {printable(str(item)) for item in items}
     first = near(near_to, known) if near_to else []
     texts = [*first, *sorted(known - set(first), key=natural)]
     shown = ", ".join(texts[:limit])

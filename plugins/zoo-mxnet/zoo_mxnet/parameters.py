@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import safetensors.numpy
 
-from zoo_core import InputError, LoadReport, ParameterError
+from zoo_core import InputError, LoadReport, ParameterError, listing, printable
 from zoo_mxnet.arrays import DTYPES, FLOATS, agree, fill, is_initialized, shared
 from zoo_mxnet.framework import mx
 from zoo_mxnet.inspection import inspected
 from zoo_mxnet.symbol import PROGRAM, Filling, SymbolBlock, float32_weights, prepared
-from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -203,7 +202,7 @@ class _Fit:
             "unexpected in the file": report.unexpected,
             "different shapes": report.mismatched,
         }
-        found = "; ".join(f"{kind}: {listed(names)}" for kind, names in kinds.items() if names)
+        found = "; ".join(f"{kind}: {listing(names)}" for kind, names in kinds.items() if names)
         return ParameterError(
             f"{what}; {found}. strict=False (--not-strict) loads what fits",
             missing=self.missing,
@@ -374,7 +373,7 @@ def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
     nameless = [name for name, parameter in held.items() if parameter not in set(parameters.values())]
     if nameless:
         raise ParameterError(
-            f"no attribute leads to {listed(nameless)}: assign each, as in self.scale = self.params.get('scale')",
+            f"no attribute leads to {listing(nameless)}: assign each, as in self.scale = self.params.get('scale')",
             missing=nameless,
         )
 

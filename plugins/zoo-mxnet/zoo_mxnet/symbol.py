@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from zoo_core import InputError, ParameterError, read_model_file, read_parameters
+from zoo_core import InputError, ParameterError, listing, printable, read_model_file, read_parameters
 from zoo_mxnet.arrays import DTYPES, agree, fill, shared
 from zoo_mxnet.factories import Symbol
 from zoo_mxnet.framework import HybridBlock, mx
 from zoo_mxnet.inspection import MODERN, VARIABLE, Graph, Node, inspected
 from zoo_mxnet.operators import items, whole
 from zoo_mxnet.safety import safe
-from zoo_mxnet.wording import listed, printable
 
 if TYPE_CHECKING:
     import os
@@ -223,7 +222,7 @@ class SymbolBlock(HybridBlock):
         missing = tuple(name for name in weights if name not in values)
         unexpected = tuple(name for name in values if name not in weights and name not in self.inputs) if is_whole else ()
         if missing or unexpected:
-            what = f"has no {listed(missing)}" if missing else f"has {listed(unexpected)}, which the symbol has not"
+            what = f"has no {listing(missing)}" if missing else f"has {listing(unexpected)}, which the symbol has not"
             raise ParameterError(f"parameters= {what}", missing=missing, unexpected=unexpected)
         for name, weight in weights.items():
             value = _value(name, values[name])
@@ -356,7 +355,7 @@ def prepared(
         wanted = _found_inputs(graph, weights, name)
     unknown = [each for each in wanted if each not in graph.variables]
     if unknown or len(set(wanted)) != len(wanted) or not wanted:
-        raise ParameterError(f"{name}: inputs={list(wanted)}; its variables are {listed(graph.variables)}")
+        raise ParameterError(f"{name}: inputs={list(wanted)}; its variables are {listing(graph.variables)}")
     return replace(graph, inputs=wanted)
 
 
@@ -370,7 +369,7 @@ def cut(graph: Graph, output: str) -> Graph:
     names = set(internals.list_outputs()) - set(graph.variables)
     found = next((name for name in (output, f"{output}_output") if name in names), None)
     if found is None:
-        raise ParameterError(f"the program has no output {printable(output)!r}; it has {listed(sorted(names))}")
+        raise ParameterError(f"the program has no output {printable(output)!r}; it has {listing(names, near_to=output)}")
     rest = inspected(internals[found].tojson().encode())
     kept = tuple(name for name in graph.inputs or () if name in rest.variables)
     if not kept:
@@ -432,7 +431,7 @@ def _found_inputs(graph: Graph, weights: Collection[str] | None, name: str) -> t
             return found
     if "data" in graph.variables:
         return ("data",)
-    raise ParameterError(f"{name}: say which are its inputs, inputs=(...), of {listed(graph.variables)}")
+    raise ParameterError(f"{name}: say which are its inputs, inputs=(...), of {listing(graph.variables)}")
 
 
 def _without_losses(graph: Graph, known: Collection[str]) -> Graph:
