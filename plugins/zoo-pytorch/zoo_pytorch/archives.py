@@ -12,7 +12,9 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from zoo_core import ParameterError
 
@@ -43,16 +45,51 @@ def entries(content: memoryview, *, inflated: bool = False) -> dict[str, memoryv
     Raises:
         ParameterError: It is no zip file, or one that no torch writes: two entries of one name, two folders.
     """
-    try:
+    with _damage_is_refused(), zipfile.ZipFile(_Window(content)) as archive:
+        infos = archive.infolist()
+        _check_names([info.filename for info in infos])
+        return {
+            info.filename.partition("/")[2]: (
+                _inflated(archive, info) if inflated and info.compress_type != zipfile.ZIP_STORED else _span(content, info)
+            )
+            for info in infos
+        }
+
+
+def names(content: memoryview) -> list[str]:
+    """The names of a zip file's entries, as `entries` has them.
+
+    Raises:
+        ParameterError: It is no zip file, or one that no torch writes.
+    """
+    with _damage_is_refused(), zipfile.ZipFile(_Window(content)) as archive:
+        found = archive.namelist()
+    _check_names(found)
+    return [name.partition("/")[2] for name in found]
+
+
+def without(content: memoryview, unneeded: Container[str], stream: BinaryIO) -> None:
+    """Write a zip file whose directory lacks some entries, by their names as `entries` has them; what lies in them stays.
+
+    Nothing is compared with its checksum here, so that this costs as little as writing the file does.
+
+    Raises:
+        ParameterError: It is no whole zip file.
+    """
+    with _damage_is_refused():
         with zipfile.ZipFile(_Window(content)) as archive:
-            infos = archive.infolist()
-            _check_names([info.filename for info in infos])
-            return {
-                info.filename.partition("/")[2]: (
-                    _inflated(archive, info) if inflated and info.compress_type != zipfile.ZIP_STORED else _span(content, info)
-                )
-                for info in infos
-            }
+            kept = [info for info in archive.infolist() if info.filename.partition("/")[2] not in unneeded]
+            start = archive.start_dir
+        stream.write(content[:start])
+        # It begins where the stream stands; closed, it writes the directory of what it believes to hold.
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.filelist = kept
+
+
+@contextmanager
+def _damage_is_refused() -> Iterator[None]:
+    try:
+        yield
     except (*DAMAGED, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ParameterError(f"the program is no whole zip file: {error}") from error
 

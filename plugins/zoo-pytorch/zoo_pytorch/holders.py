@@ -34,14 +34,19 @@ class Filled:
     """What a file's programs gave to a block.
 
     Attributes:
-        programs: Each holder's program, by its name in the state, also of those that were full before.
+        holders: Those that have a program, by its name in the state, also those that were full before.
         weights: The names of weights that were made by this file.
         values: Those whose values the program brought, by name; the file has none for them.
     """
 
-    programs: Mapping[str, Tensor]
+    holders: Mapping[str, SymbolBlock]
     weights: frozenset[str] = frozenset()
     values: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def programs(self) -> dict[str, Tensor]:
+        """Each holder's program, by its name in the state."""
+        return {name: holder.get_extra_state() for name, holder in self.holders.items()}
 
 
 def fill(block: nn.Module, file: ParameterFile) -> Filled:
@@ -58,7 +63,7 @@ def fill(block: nn.Module, file: ParameterFile) -> Filled:
                 holder.set_extra_state(programs.as_tensor(file.programs[name].content))
     new = {name: holder for name, holder in found.items() if holder._program is not before[name]}
     return Filled(
-        programs={name: holder.get_extra_state() for name, holder in found.items() if holder.kind},
+        holders={name: holder for name, holder in found.items() if holder.kind},
         weights=frozenset(name for path, holder in new.items() for name in _weights(path, holder)),
         values={
             name: value

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from zoo_core import LoadReport, ParameterError, ParameterFile, read_model_file
 from zoo_pytorch.construction import left_on_meta
-from zoo_pytorch.holders import Filled, empty_programs, fill, programs_of, unchanged_programs
+from zoo_pytorch.holders import STATE, Filled, empty_programs, fill, programs_of, unchanged_programs
 from zoo_pytorch.programs import as_bytes, is_same, only_data
 from zoo_pytorch.weights import like, place, tensors_of
 
@@ -47,6 +47,10 @@ def load_parameters(
     file = read_model_file(source)
     with only_data(file.is_data), unchanged_programs(block):
         filled = fill(block, file)
+        if set(filled.holders) == set(file.tensors) == {STATE} and len(filled.values) == len(filled.weights):
+            # The whole file was the program, which has its weights; what TorchScript would say of its state takes long.
+            block.to(device=device, dtype=dtype)
+            return LoadReport()
         return _filled_from(block, file, filled, strict=strict, dtype=dtype, device=device)
 
 
@@ -57,7 +61,7 @@ def _filled_from(
     own = block.state_dict(keep_vars=True)
     tensors, ties = _tensors(file, own, filled)
     mismatched = {name: tensor for name, tensor in tensors.items() if name in own and not _fits(own[name], tensor)}
-    others = [value for name, value in own.items() if name not in filled.weights and name not in filled.programs]
+    others = [value for name, value in own.items() if name not in filled.weights and name not in filled.holders]
     # What no program brought decides; of a program alone, nobody can hold a parameter yet.
     is_empty = any(isinstance(value, Tensor) and value.is_meta for value in others) or not others
     # Where names differ, only PyTorch knows whether a module renames old ones, and it compares while it writes.
@@ -121,9 +125,9 @@ def _tensors(file: ParameterFile, own: Mapping[str, Any], filled: Filled) -> tup
     ties = _tied_names(file, tensors, own, filled)
     _share_tied(file, tensors, own, ties)
     # A program is what its holder made of it, so that the holder sees that it has it.
-    named = {name for name in filled.programs if name in own}
-    _separate_untied({name: tensor for name, tensor in tensors.items() if name not in named}, tensors)
-    return tensors | {name: filled.programs[name] for name in named}, ties
+    programs = {name: program for name, program in filled.programs.items() if name in own}
+    _separate_untied({name: tensor for name, tensor in tensors.items() if name not in programs}, tensors)
+    return tensors | programs, ties
 
 
 def _tensor(file: ParameterFile, name: str) -> Tensor:
@@ -235,7 +239,7 @@ def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
     registries: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (registry, dict(registry))
         for module in block.modules()
-        if module not in scripts
+        if not isinstance(module, torch.jit.ScriptModule)
         for registry in (module._parameters, module._buffers)
     ]
     # Those of TorchScript are no dictionaries, only look like some.

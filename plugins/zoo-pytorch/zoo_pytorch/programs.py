@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -45,15 +46,20 @@ class Program:
 
     Attributes:
         kind: ``torch.aten``, ``torch.export`` or ``torchscript``.
-        content: Its bytes without weights, ``uint8[bytes]``.
+        source: Makes its bytes, which takes a while where it came with its weights.
         network: It as a module, whose weights are on the meta device where nobody gave them.
         is_complete: Whether the weights came with it.
     """
 
     kind: str
-    content: Tensor
+    source: Callable[[], Tensor]
     network: nn.Module
     is_complete: bool
+
+    @cached_property
+    def content(self) -> Tensor:
+        """Its bytes without weights, ``uint8[bytes]``."""
+        return self.source()
 
 
 def as_bytes(content: object) -> memoryview:
@@ -91,11 +97,14 @@ def read_program(content: Tensor) -> Program:
     if kind not in KINDS:
         raise ParameterError(f"a SymbolBlock of PyTorch takes programs of the kinds {', '.join(KINDS)}; this one is {kind}")
     if kind == ATEN:
-        return Program(kind, content, aten.read_program(data), False)
+        return Program(kind, lambda: content, aten.read_program(data), False)
     if _only_data.get():
         raise ParameterError(f"the program is {kind}, which can run code, and the file that is loaded was taken for data")
-    network, bare, is_complete = (exported.read_exported if kind == EXPORT else script.read_script)(data)
-    return Program(kind, as_tensor(bare) if is_complete else content, network, is_complete)
+    if kind == EXPORT:
+        network, bare, is_complete = exported.read_exported(data)
+        return Program(kind, lambda: as_tensor(bare) if is_complete else content, network, is_complete)
+    compiled, is_complete = script.read_script(data)
+    return Program(kind, lambda: as_tensor(script.write_script(compiled)) if is_complete else content, compiled, is_complete)
 
 
 def program_of(given: Given) -> Program:
@@ -143,7 +152,8 @@ def _of_exported(given: ExportedProgram) -> Program:
         return as_data
     network = exported.network_of(given)
     network.train(exported.is_training(given))
-    return Program(EXPORT, as_tensor(exported.write_exported(given)), network, True)
+    bare = as_tensor(exported.write_exported(given))
+    return Program(EXPORT, lambda: bare, network, True)
 
 
 def _as_aten(given: ExportedProgram) -> Program | None:
@@ -155,12 +165,13 @@ def _as_aten(given: ExportedProgram) -> Program | None:
     for name in network.state_dict():
         place(network, name, given.state_dict[name])
     network.train(exported.is_training(given))
-    return Program(ATEN, as_tensor(content), network, True)
+    return Program(ATEN, lambda: as_tensor(content), network, True)
 
 
 def _of_script(given: torch.jit.ScriptModule) -> Program:
     script.prepare(given)
-    return Program(SCRIPT, as_tensor(script.write_script(given)), given, True)
+    bare = as_tensor(script.write_script(given))
+    return Program(SCRIPT, lambda: bare, given, True)
 
 
 def output_names(program: Program) -> tuple[str, ...]:
@@ -188,7 +199,7 @@ def cut(program: Program, name: str | None) -> Program:
         ending = exported.cut_exported(content, name)
     else:
         ending = aten.without_last_block(content) if name is None else aten.cut_program(content, name)
-    found = replace(read_program(as_tensor(ending)), is_complete=program.is_complete)
+    found = replace(read_program(as_tensor(ending)), source=lambda: as_tensor(ending), is_complete=program.is_complete)
     held = tensors_of(program.network)
     for each in tensors_of(found.network):
         place(found.network, each, held[each])
@@ -258,7 +269,7 @@ def moved(program: Program, device: torch.device) -> Program:
         for name, tensor in tensors_of(program.network).items():
             place(network, name, tensor)
         network.train(program.network.training)
-        return replace(program, network=network)
+        return replace(program, source=lambda: program.content, network=network)
     if program.kind == EXPORT:
         exported.retarget(program.network, device)
     return program

@@ -8,24 +8,25 @@ PyTorch calls TorchScript deprecated; most programs that are published are of it
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
-import threading
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from zoo_core import ParameterError
-from zoo_pytorch.archives import entries, written
+from zoo_pytorch.archives import entries, names, without, written
 from zoo_pytorch.weights import empty, place, tensors_of
 
 #: An entry of ours: the weights of this program lie beside it. TorchScript keeps files of its users in this folder.
-OUTSIDE = "extra/zoo.weights"
-OUTSIDE_VALUE = b"beside the program"
+OUTSIDE = "extra/zoo.weights_outside"
 #: Which line of whose file a node comes from, and the inputs of a trace.
 UNNEEDED = (".debug_pkl",)
 TRACED = "traced_inputs"
@@ -35,27 +36,31 @@ FLOATING = {5: "float16", 6: "float32", 7: "float64", 15: "bfloat16"}
 
 
 def write_script(network: torch.jit.ScriptModule) -> bytes:
-    """The archive of a network without its weights; the network is given back as it was.
+    """The archive of a network without its weights.
 
     Raises:
         ParameterError: TorchScript cannot save it.
     """
     stream = io.BytesIO()
-    with _without_values(network), _undeprecated():
+    with _undeprecated():
         try:
-            torch.jit.save(network, stream)
+            torch.jit.save(_without_values(network), stream)
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
-    return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(OUTSIDE_VALUE)})
+    return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(b"")})
 
 
 def _needed(content: memoryview) -> dict[str, memoryview]:
     found = entries(content, inflated=True)
-    return {name: value for name, value in found.items() if not name.endswith(UNNEEDED) and not name.startswith(TRACED)}
+    return {name: value for name, value in found.items() if _is_needed(name)}
 
 
-def read_script(content: memoryview, device: torch.device | None = None) -> tuple[nn.Module, bytes, bool]:
-    """The network of an archive, the archive without weights, and whether the weights were inside.
+def _is_needed(name: str) -> bool:
+    return not name.endswith(UNNEEDED) and not name.startswith(TRACED)
+
+
+def read_script(content: memoryview, device: torch.device | None = None) -> tuple[torch.jit.ScriptModule, bool]:
+    """The network of an archive, and whether the weights were inside; else they are on the meta device.
 
     TorchScript is not inspected: its code may read and write files. Whoever calls this trusts it.
 
@@ -66,15 +71,37 @@ def read_script(content: memoryview, device: torch.device | None = None) -> tupl
     Raises:
         ParameterError: TorchScript cannot read it.
     """
-    found = _needed(content)
-    # Not the file itself: a damaged entry that only describes lines of code ends the process.
-    needed = written(found)
-    network = _loaded(needed, device or torch.device("cpu"))
+    # Never what only describes lines of code: damaged, it ends the process.
+    found = names(content)
+    with _file(content, {name for name in found if not _is_needed(name)}) as file, _undeprecated():
+        try:
+            network = torch.jit.load(file, map_location=device or torch.device("cpu"))  # type: ignore[no-untyped-call]  # torch's is untyped
+        except Exception as error:  # C++ raises what it likes
+            raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
     prepare(network)
-    if bytes(found.get(OUTSIDE, b"")) == OUTSIDE_VALUE:
+    if OUTSIDE in found:
         empty(network, set(network.state_dict()))
-        return network, needed, False
-    return network, write_script(network), True
+        return network, False
+    return network, True
+
+
+@contextmanager
+def _file(content: memoryview, unneeded: Container[str]) -> Iterator[str | BinaryIO]:
+    """An archive without some entries, as torch reads it fastest: of bytes in memory it makes three copies first."""
+    with _memory() as stream:
+        without(content, unneeded, stream)
+        stream.flush()
+        path = Path(f"/proc/self/fd/{stream.fileno()}") if not isinstance(stream, io.BytesIO) else None
+        if path is not None and path.exists():
+            yield str(path)
+            return
+        stream.seek(0)
+        yield stream
+
+
+def _memory() -> BinaryIO:
+    """A file in memory, which on Linux has a path."""
+    return os.fdopen(os.memfd_create("program"), "w+b") if hasattr(os, "memfd_create") else io.BytesIO()
 
 
 def prepare(network: torch.jit.ScriptModule) -> None:
@@ -93,35 +120,22 @@ def _as_parameter(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
 
 
-def _loaded(content: bytes, device: torch.device) -> torch.jit.ScriptModule:
-    with _undeprecated():
-        try:
-            return torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-any-return,no-untyped-call]  # torch has no types here
-        except Exception as error:  # C++ raises what it likes
-            raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
-
-
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
 
 
-_saving = threading.Lock()
+def _without_values(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """A copy whose weights have their shapes and no values: each is one element of one storage, seen as many.
 
-
-@contextmanager
-def _without_values(network: torch.jit.ScriptModule) -> Iterator[None]:
-    """A network whose weights have their shapes and no values: each is one element, seen as many."""
-    held = {id(tensor): tensor for tensor in network.state_dict(keep_vars=True).values() if isinstance(tensor, Tensor)}
-    with _saving:
-        values = [(tensor, tensor.data) for tensor in held.values()]
-        try:
-            for tensor, value in values:
-                tensor.data = torch.zeros((), dtype=value.dtype, device=value.device).expand(value.shape)
-            yield
-        finally:
-            for tensor, value in values:
-                tensor.data = value
+    A copy, because someone else may run the network meanwhile.
+    """
+    copied = copy.deepcopy(network)
+    zeros: dict[torch.dtype, Tensor] = {}
+    for tensor in {id(value): value for value in copied.state_dict(keep_vars=True).values()}.values():
+        zero = zeros.setdefault(tensor.dtype, torch.zeros((), dtype=tensor.dtype))
+        tensor.data = zero.expand(tensor.shape)
+    return copied
 
 
 @contextmanager

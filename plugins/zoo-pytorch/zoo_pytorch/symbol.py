@@ -220,7 +220,7 @@ class SymbolBlock(nn.Module):
         program = programs.read_program(saved["content"])
         for name, tensor in saved["tensors"].items():
             place(program.network, name, tensor)
-        self._program = replace(program, is_complete=saved["is_complete"])
+        self._program = replace(program, source=lambda: saved["content"], is_complete=saved["is_complete"])
         self.add_module(CHILD, program.network)
         program.network.train(saved["training"])
 
