@@ -109,6 +109,18 @@ def test_what_an_engine_saves_it_loads_bit_for_bit(
     assert equal(engine.forward(other, {"x": x}), engine.forward(block, {"x": x}))
 
 
+def test_what_is_saved_twice_is_the_same_file(engine: zoo.Engine, tmp_path: Path) -> None:
+    """The order of the header's entries is no chance: their digest would be one."""
+    header = {f"zoo.entry{number}": f'"{number} \u00e4"' for number in range(12)}
+    stream = io.BytesIO()
+    engine.save_parameters(holding(engine, "part"), stream, header)
+    block = holding(engine, "part")
+    engine.load_parameters(block, stream.getvalue())
+    engine.save_parameters(block, tmp_path / "again.safetensors", dict(reversed(header.items())))
+    assert (tmp_path / "again.safetensors").read_bytes() == stream.getvalue()
+    assert list(zoo.read_parameters(stream.getvalue()).header) == sorted(header)
+
+
 def test_a_model_is_recovered_from_its_file_alone(
     neutral: tuple[str, dict[str, Any], Any], engine: zoo.Engine, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo_core.parameters.file import ParameterFile, StoredTensor, contiguous, is_shape
 from zoo_core.parameters.source import Cursor, Source
@@ -126,3 +126,29 @@ def _check_coverage(source: Source, tensors: list[StoredTensor], start: int) -> 
             )
         start += size
     Cursor(source, start).finish()
+
+
+def sort_header(file: BinaryIO) -> None:
+    """Put the texts of ``__metadata__`` in a written safetensors file in order, in place.
+
+    The reference writer leaves their order to chance, so that one model would have another digest each time it is saved.
+
+    Args:
+        file: Open for reading and writing.
+
+    >>> import io
+    >>> text = b'{"__metadata__":{"b":"1","a":"2"}}'
+    >>> file = io.BytesIO(len(text).to_bytes(8, "little") + text)
+    >>> sort_header(file)
+    >>> file.getvalue()[8:]
+    b'{"__metadata__":{"a":"2","b":"1"}}'
+    """
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    document = json.loads(file.read(size))
+    document["__metadata__"] = dict(sorted(document.get("__metadata__", {}).items()))
+    # Spaces behind it align the tensors, and stay as many as they were.
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+    if len(text) == size:
+        file.seek(8)
+        file.write(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import safetensors.numpy
 
-from zoo_core import InputError, LoadReport, ParameterError, listing, printable
+from zoo_core import InputError, LoadReport, ParameterError, listing, printable, sort_header
 from zoo_mxnet.arrays import DTYPES, FLOATS, agree, fill, is_initialized, shared
 from zoo_mxnet.framework import mx
 from zoo_mxnet.inspection import inspected
@@ -362,8 +363,12 @@ def _described(programs: Mapping[str, bytes | None]) -> dict[str, dict[str, str]
 def _write(tensors: dict[str, Array], metadata: dict[str, str], target: Path | BinaryIO) -> None:
     if isinstance(target, Path):
         safetensors.numpy.save_file(tensors, target, metadata=metadata)
+        with target.open("r+b") as file:
+            sort_header(file)
     else:
-        target.write(safetensors.numpy.save(tensors, metadata=metadata))
+        content = io.BytesIO(safetensors.numpy.save(tensors, metadata=metadata))
+        sort_header(content)
+        target.write(content.getbuffer())
 
 
 def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:

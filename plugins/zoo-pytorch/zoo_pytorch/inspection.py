@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from zoo_core import ParameterError
+from zoo_core import ParameterError, printable
 from zoo_pytorch.archives import entries
 from zoo_pytorch.aten.names import is_path
 from zoo_pytorch.expressions import is_guard, is_shape
@@ -135,12 +135,7 @@ def inspect_exported(content: memoryview) -> ExportedArchive:
 
 
 def _refuse(fact: str) -> NoReturn:
-    raise ParameterError(f"the exported program (.pt2) is not loaded: it {_printable(fact)}")
-
-
-def _printable(text: str) -> str:
-    """Foreign text could move a terminal's cursor or forge a line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    raise ParameterError(f"the exported program (.pt2) is not loaded: it {printable(fact)}")
 
 
 def _json(found: Mapping[str, memoryview], name: str) -> dict[str, Any]:

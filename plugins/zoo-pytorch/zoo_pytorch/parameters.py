@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from zoo_core import LoadReport, ParameterError, ParameterFile, read_model_file
+from zoo_core import LoadReport, ParameterError, ParameterFile, listing, printable, read_model_file, sort_header
 from zoo_pytorch.construction import left_on_meta
 from zoo_pytorch.holders import STATE, Filled, empty_programs, fill, programs_of, unchanged_programs
 from zoo_pytorch.programs import as_bytes, is_same, only_data
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Tensors under this prefix are not parameters: an author's golden inputs and outputs.
 GOLDEN = "zoo.golden."
-#: How many names an error lists.
-SHOWN = 8
 
 
 def load_parameters(
@@ -103,7 +102,7 @@ def save_parameters(
     _refuse_unwritable(state)
     found = programs_of(block)
     if empty := empty_programs(block):
-        raise ParameterError(f"without a program yet: {_listed(empty)}. Load parameters first", missing=empty)
+        raise ParameterError(f"without a program yet: {listing(empty)}. Load parameters first", missing=empty)
     tensors, aliases = _untied(state | _once({name: state[name] for name in found}))
     tensors |= {name: torch.from_numpy(array.copy()) for name, array in extra.items()}
     metadata = dict(header) | ({"zoo.aliases": json.dumps(aliases)} if aliases else {})
@@ -113,8 +112,12 @@ def save_parameters(
         )
     if isinstance(target, Path):
         safetensors.torch.save_file(tensors, target, metadata)
+        with target.open("r+b") as file:
+            sort_header(file)
     else:
-        target.write(safetensors.torch.save(tensors, metadata))
+        content = io.BytesIO(safetensors.torch.save(tensors, metadata))
+        sort_header(content)
+        target.write(content.getbuffer())
 
 
 def _tensors(file: ParameterFile, own: Mapping[str, Any], filled: Filled) -> tuple[dict[str, Tensor], list[list[str]]]:
@@ -267,7 +270,7 @@ def _load(block: nn.Module, tensors: Mapping[str, Tensor], file: str, *, assign:
     try:
         left = block.load_state_dict(tensors, strict=False, assign=assign)
     except RuntimeError as error:
-        raise ParameterError(f"{file} does not fit the block: {_printable(' '.join(str(error).split()))}") from error
+        raise ParameterError(f"{file} does not fit the block: {printable(' '.join(str(error).split()))}") from error
     return left.missing_keys, left.unexpected_keys
 
 
@@ -295,7 +298,7 @@ def _check_filled(block: nn.Module) -> None:
     empty = left_on_meta(block)
     if empty:
         raise ParameterError(
-            f"{_listed(empty)} of {type(block).__name__} got no value: it was computed from a parameter while the network was "
+            f"{listing(empty)} of {type(block).__name__} got no value: it was computed from a parameter while the network was "
             "built, and no parameter file holds it; register it as a buffer or parameter",
             missing=empty,
         )
@@ -303,7 +306,7 @@ def _check_filled(block: nn.Module) -> None:
 
 def _misfit(file: ParameterFile, report: LoadReport, mismatched: Iterable[str]) -> ParameterError:
     parts = [
-        f"{what}: {_listed(names)}"
+        f"{what}: {listing(names)}"
         for what, names in (
             ("missing in the file", report.missing),
             ("unexpected in the file", report.unexpected),
@@ -319,16 +322,6 @@ def _misfit(file: ParameterFile, report: LoadReport, mismatched: Iterable[str]) 
     )
 
 
-def _listed(names: Iterable[str]) -> str:
-    texts = [_printable(name) for name in names]
-    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
-
-
-def _printable(text: str) -> str:
-    """Names of a foreign file could move a terminal's cursor or forge a line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
 def _refuse_unwritable(state: Mapping[str, Any]) -> None:
     for name, value in state.items():
         if name.startswith(GOLDEN):
@@ -337,7 +330,7 @@ def _refuse_unwritable(state: Mapping[str, Any]) -> None:
             raise ParameterError(f"{name!r} of the block is {type(value).__name__}, and only tensors can be saved")
     empty = [name for name, value in state.items() if is_lazy(value) or value.is_meta]
     if empty:
-        raise ParameterError(f"without a value yet: {_listed(empty)}. Load parameters first", missing=empty)
+        raise ParameterError(f"without a value yet: {listing(empty)}. Load parameters first", missing=empty)
 
 
 def _once(programs: Mapping[str, Tensor]) -> dict[str, Tensor]:

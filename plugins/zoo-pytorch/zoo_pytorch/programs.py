@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from zoo_core import InputError, ParameterError, program_kind, read_model_file
-from zoo_core.wording import did_you_mean, listing, printable
+from zoo_core import did_you_mean, listing, printable
 from zoo_pytorch import aten, exported, script
 from zoo_pytorch.weights import place, tensors_of
 

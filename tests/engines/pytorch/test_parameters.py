@@ -258,7 +258,7 @@ def test_an_empty_block_stays_empty_where_a_load_fails(tmp_path: Path) -> None:
 
 
 def test_parameters_without_values_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(zoo.ParameterError, match=r"without a value yet: 0\.weight, 0\.bias") as caught:
+    with pytest.raises(zoo.ParameterError, match=r"without a value yet: 0\.bias, 0\.weight") as caught:
         saved(build_on_meta(lambda: nn.Sequential(nn.Linear(1, 1))), tmp_path / "a.safetensors")
     assert caught.value.missing == ("0.weight", "0.bias")
     with pytest.raises(zoo.ParameterError, match="without a value yet: weight"):
