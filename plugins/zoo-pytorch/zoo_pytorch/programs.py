@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from zoo_core import InputError, ParameterError, program_kind, read_model_file
-from zoo_core import did_you_mean, listing, printable
+from zoo_core import InputError, ParameterError, did_you_mean, listing, printable, program_kind, read_model_file
 from zoo_pytorch import aten, exported, script
 from zoo_pytorch.weights import place, tensors_of
 

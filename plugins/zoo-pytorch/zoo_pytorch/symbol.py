@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core import ParameterError
-from zoo_core.wording import bytes_text
+from zoo_core import ParameterError, bytes_text
 from zoo_pytorch import programs
 from zoo_pytorch.factories import Symbol
 from zoo_pytorch.programs import Given, Program

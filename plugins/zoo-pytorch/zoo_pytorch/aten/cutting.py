@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from zoo_core import InputError
-from zoo_core.wording import did_you_mean, listing, printable
+from zoo_core import InputError, did_you_mean, listing, printable
 from zoo_pytorch.aten.document import read_document, write_document
 from zoo_pytorch.aten.memory import without_unused
 from zoo_pytorch.aten.operators import GETITEM, find_operator

@@ -14,8 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
-from zoo_core import ParameterError
-from zoo_core.wording import printable
+from zoo_core import ParameterError, printable
 from zoo_pytorch.aten import names
 from zoo_pytorch.aten.document import read_document, write_document
 from zoo_pytorch.aten.memory import argument_of, without_unused
