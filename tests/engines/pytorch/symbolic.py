@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from zoo_pytorch import SymbolBlock
+from zoo_pytorch.engine import PyTorchEngine
 
 #: How a program was made: the kind of program, and for TorchScript also how.
 KINDS = ("torch.aten", "torch.export", "traced", "scripted")
@@ -105,3 +106,34 @@ def assert_same_state(left: nn.Module, right: nn.Module) -> None:
     for name, value in ours.items():
         assert value.dtype == theirs[name].dtype, name
         assert torch.equal(value, theirs[name]), name
+
+
+def backbone(kind: str, seed: int = 0) -> SymbolBlock:
+    return symbol(kind, seeded(Backbone(), seed), pictures())
+
+
+def combined(middle: nn.Module) -> nn.Sequential:
+    """Layers that are trained on both sides of a symbolic part."""
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(middle, nn.ReLU()), nn.Linear(5, 2)).eval()
+
+
+def full(kind: str) -> nn.Sequential:
+    net = combined(backbone(kind))
+    seeded(net[0], 1)
+    seeded(net[2], 2)
+    return net
+
+
+def engine_file(net: nn.Module) -> bytes:
+    stream = io.BytesIO()
+    PyTorchEngine().save_parameters(net, stream, {})
+    return stream.getvalue()
+
+
+def torch_file(net: nn.Module) -> dict[str, Tensor]:
+    """What `torch.save` and `torch.load` of a state dictionary give."""
+    stream = io.BytesIO()
+    torch.save(net.state_dict(), stream)
+    stream.seek(0)
+    loaded: dict[str, Tensor] = torch.load(stream, weights_only=True)
+    return loaded
