@@ -6,6 +6,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from zoo_core.errors import InputError
 from zoo_core.parameters.archive import MAGIC as ZIP_MAGIC
@@ -22,6 +23,8 @@ _MAX_MEMBERS = 10_000
 #: What a small tar file may grow to, in bytes.
 _FREE_INFLATION = 1 << 28
 _CHUNK = 1 << 20
+#: How often the end of a tar file may be found.
+_PATIENCE = 8
 
 
 class Bundle(ABC):
@@ -136,7 +139,7 @@ def _tar_members(source: Source) -> dict[str, bytearray]:
     contents: dict[str, bytearray] = {}
     try:
         # A stream is read once from its beginning to its end, so that nothing in it can make the reader go back and forth.
-        with tarfile.open(fileobj=_plain(source, bound), mode="r|") as archive:
+        with tarfile.open(fileobj=_plain(source, bound), mode="r|", bufsize=_CHUNK) as archive:
             for number, member in enumerate(archive):
                 if number >= _MAX_MEMBERS or member.size > bound:
                     raise source.malformed(f"more than {_MAX_MEMBERS} members or {bound} bytes are in it")
@@ -160,19 +163,23 @@ def _plain(source: Source, bound: int) -> io.RawIOBase:
     """The bytes of a tar file, those of a compressed one inflated as they are read."""
     window = Window(source.data)
     if bytes(source.data[: len(_GZIP_MAGIC)]) != _GZIP_MAGIC:
-        return window
+        return _Bounded(window, len(source.data))
     import gzip
 
     return _Bounded(gzip.GzipFile(fileobj=window), bound)
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends in an error where it gives too much: the names of members have no bound of their own."""
+    """A stream that ends in an error where it gives too much, or is asked beyond its end again and again.
 
-    def __init__(self, stream: io.BufferedIOBase, bound: int) -> None:
+    The names of members have no bound of their own, and tarfile looks for the end of a member step by step, however far it is.
+    """
+
+    def __init__(self, stream: io.IOBase, bound: int) -> None:
         super().__init__()
-        self._stream = stream
+        self._stream: Any = stream
         self._bound = self._left = bound + _CHUNK
+        self._asked_at_end = 0
 
     def readable(self) -> bool:
         """It is."""
@@ -182,10 +189,13 @@ class _Bounded(io.RawIOBase):
         """The next bytes.
 
         Raises:
-            OSError: There are more than any model has.
+            OSError: There are more than any model has, or none have been left for some time.
         """
-        content = self._stream.read(min(size, _CHUNK) if size >= 0 else _CHUNK)
+        content: bytes = self._stream.read(min(size, _CHUNK) if size >= 0 else _CHUNK)
         self._left -= len(content)
+        self._asked_at_end += not content
+        if self._asked_at_end > _PATIENCE:
+            raise OSError("it ends within a member")
         if self._left < 0:
             raise OSError(f"it inflates to more than {self._bound} bytes")
         return content

@@ -250,18 +250,26 @@ def golden_file(material: Material) -> ParameterFile | None:
 
 
 def engines_of_file(material: Material, asked: str | None, engines: Engines) -> Iterable[str]:
-    """The engines to try for a file: the one asked for, else those that its programs or its header name, else all."""
+    """The engines to try for a file: the one asked for, else those that its programs or its header name, else all.
+
+    Raises:
+        ParameterError: The header names none, though it has an entry for it.
+    """
     if asked is not None:
         return [asked]
     programs = material.parameters.programs.values() if material.parameters is not None else ()
     runners = dict.fromkeys(_PROGRAM_ENGINES[item.kind] for item in programs if item.kind in _PROGRAM_ENGINES)
     if runners:
         return runners
-    if "zoo.engines" not in material.header:
+    if "zoo.engines" in material.header:
+        entry, named = "zoo.engines", material.header_value("zoo.engines", list)
+    elif "zoo.factory" in material.header:
+        engine = material.header_value("zoo.factory", dict).get("engine")
+        entry, named = "zoo.factory", [engine] if engine is not None else []
+    else:
         return engines.names
-    named: list[str] = material.header_value("zoo.engines", list)
     try:
         # What is foreign here ends up in the name of a package to install.
         return [check_engine(name) for name in named] or engines.names
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"{printable(material.name)}: header entry zoo.engines: {error}") from error
+        raise ParameterError(f"{printable(material.name)}: header entry {entry}: {error}") from error

@@ -105,8 +105,9 @@ def own_arguments(cls: type, arguments: Mapping[str, Any], *, beside: type | Non
     known = set(field_names(cls))
     fields = {snake_case(name): value for name, value in arguments.items() if snake_case(name) in known}
     fields.update({name: value for name, value in arguments.items() if name in known})
-    types = get_type_hints(cls)
-    for name in set(fields).intersection(field_names(beside) if beside else ()):
+    shared = set(fields).intersection(field_names(beside) if beside else ())
+    types = get_type_hints(cls) if shared else {}
+    for name in shared:
         if not _is_of_type(fields[name], types[name]):
             del fields[name]
     return fields
