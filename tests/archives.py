@@ -16,7 +16,7 @@ def zipped(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in _pairs(members):
-            archive.writestr(zipfile.ZipInfo(name), content, method)
+            archive.writestr(zipfile.ZipInfo(name), content, method, compresslevel=1)
     return file.getvalue()
 
 
