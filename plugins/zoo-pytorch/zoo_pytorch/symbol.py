@@ -18,6 +18,7 @@ from zoo_pytorch.weights import like, place, tensors_of
 
 #: The child whose parameters the program's weights are.
 CHILD = "program"
+EMPTY = "this SymbolBlock is empty: load parameters first, or make one with SymbolBlock.from_program"
 
 
 class SymbolBlock(nn.Module):
@@ -116,7 +117,11 @@ class SymbolBlock(nn.Module):
         Raises:
             ParameterError: The holder is empty.
         """
-        return self._held().network(*args, **kwargs)
+        # The child and not the program's own: whoever replicates modules, or compiles them, exchanges children.
+        network = self._modules.get(CHILD)
+        if network is None:
+            raise ParameterError(EMPTY)
+        return network(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
         """The program, ``uint8[bytes]``, without weights; of no length for an empty holder."""
@@ -153,7 +158,7 @@ class SymbolBlock(nn.Module):
 
     def _held(self) -> Program:
         if self._program is None:
-            raise ParameterError("this SymbolBlock is empty: load parameters first, or make one with SymbolBlock.from_program")
+            raise ParameterError(EMPTY)
         return self._program
 
     def _hold(self, program: Program | None, *, is_training: bool | None = None) -> None:
