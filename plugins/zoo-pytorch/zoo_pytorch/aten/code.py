@@ -42,13 +42,32 @@ class CompactCode(CodeGen):
     def _gen_python_code(  # its options differ from version to version
         self, nodes: Iterable[fx.Node], root_module: str, namespace: Any, **options: Any
     ) -> PythonCode:
-        # fx hands over a view that can be walked again.
-        if any(value not in (False, None) for value in options.values()) or not all(map(_is_known, nodes)):
+        found = _compact(list(nodes), root_module, options)
+        if found is None:
             return super()._gen_python_code(nodes, root_module, namespace, **options)  # type: ignore[arg-type]  # the same
-        source = _Source(root_module, Counter(prefix for node in nodes for prefix in _modules(node)))
-        for node in nodes:
-            source.add(node)
-        return PythonCode(source.text(_last_uses(list(nodes))), source.globals, None)
+        return found
+
+
+class CompactGraph(fx.Graph):
+    """A graph with that source; what prepares every node for fx's own way of writing, which takes as long, is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_codegen(CompactCode())
+
+    def python_code(self, root_module: str, **options: Any) -> PythonCode:
+        """The source of the graph, and the globals that it uses."""
+        return _compact(list(self.nodes), root_module, options) or super().python_code(root_module, **options)
+
+
+def _compact(nodes: Sequence[fx.Node], root: str, options: Mapping[str, Any]) -> PythonCode | None:
+    """The short source; None where it cannot be written, or another one is asked for."""
+    if any(value not in (False, None) for value in options.values()) or not all(map(_is_known, nodes)):
+        return None
+    source = _Source(root, Counter(prefix for node in nodes for prefix in _modules(node)))
+    for node in nodes:
+        source.add(node)
+    return PythonCode(source.text(_last_uses(nodes)), source.globals, None)
 
 
 def _is_known(node: fx.Node) -> bool:

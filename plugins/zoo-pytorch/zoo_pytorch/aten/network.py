@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from zoo_core import InputError, ParameterError
-from zoo_pytorch.aten.code import CompactCode
+from zoo_pytorch.aten.code import CompactGraph
 from zoo_pytorch.aten.operators import find_operator
 from zoo_pytorch.aten.program import (
     Constant,
@@ -28,6 +28,7 @@ from zoo_pytorch.aten.recurrent import CHECKED
 
 #: Where a network keeps its `Facts`; fx copies `meta` with the module.
 _FACTS = "zoo_pytorch.aten"
+_META = torch.device("meta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,17 +130,18 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _register_state(network: nn.Module, program: Program) -> None:
+    modules = {"": network}
     for path, kind in program.parameters.items():
-        module, name = _place(network, path)
+        module, name = _place(modules, path)
         module.register_parameter(name, nn.Parameter(_meta(kind), requires_grad=path not in program.frozen))
     for path, kind in program.buffers.items():
-        module, name = _place(network, path)
+        module, name = _place(modules, path)
         module.register_buffer(name, _meta(kind))
     for path, constant in program.constants.items():
-        module, name = _place(network, path)
+        module, name = _place(modules, path)
         module.register_buffer(name, _values(constant), persistent=False)
     for path, original in program.tied.items():
-        module, name = _place(network, path)
+        module, name = _place(modules, path)
         source, source_name = _at(network, original)
         value = getattr(source, source_name)
         if isinstance(value, nn.Parameter):
@@ -148,14 +150,19 @@ def _register_state(network: nn.Module, program: Program) -> None:
             module.register_buffer(name, value)
 
 
-def _place(network: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The module that a path's tensor belongs to, which is made if it is not there, and the tensor's name in it."""
-    *prefix, name = path.split(".")
-    for segment in prefix:
-        if segment not in network._modules:
-            network.add_module(segment, nn.Module())
-        network = network._modules[segment]  # type: ignore[assignment]  # it is there, and no None is added
-    return network, name
+def _place(modules: dict[str, nn.Module], path: str) -> tuple[nn.Module, str]:
+    """The module that a path's tensor belongs to, and the tensor's name in it.
+
+    Args:
+        modules: Those that are there, by path; what is made is added.
+        path: Of the tensor.
+    """
+    prefix, _, name = path.rpartition(".")
+    if prefix not in modules:
+        parent, segment = _place(modules, prefix)
+        modules[prefix] = nn.Module()
+        parent.add_module(segment, modules[prefix])
+    return modules[prefix], name
 
 
 def _at(network: nn.Module, path: str) -> tuple[nn.Module, str]:
@@ -164,7 +171,7 @@ def _at(network: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 def _meta(kind: TensorType) -> Tensor:
-    return torch.empty([size or 0 for size in kind.shape], dtype=kind.dtype, device="meta")
+    return torch.empty([size or 0 for size in kind.shape], dtype=kind.dtype, device=_META)
 
 
 def _values(constant: Constant) -> Tensor:
@@ -182,8 +189,7 @@ class _Builder:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._graph = fx.Graph()
-        self._graph.set_codegen(CompactCode())
+        self._graph = CompactGraph()
         self._values: dict[str, fx.Node] = {}
         self._states: dict[str, fx.Node] = {}
         self._training: fx.Node | None = None
