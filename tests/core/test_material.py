@@ -318,6 +318,13 @@ def test_engines_come_from_the_header() -> None:
     assert list(engines_of_file(saying("zoo.engines", '["MXNet", "PyTorch"]'), None, ENGINES)) == ["MXNet", "PyTorch"]
 
 
+def test_where_the_header_names_no_engines_its_factory_tells() -> None:
+    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net", "engine": "MXNet"}'), None, ENGINES)) == ["MXNet"]
+    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net"}'), None, ENGINES)) == list(ENGINES.names)
+    with pytest.raises(ParameterError, match=r"header entry zoo\.factory"):
+        list(engines_of_file(saying("zoo.factory", '{"engine": "x; rm -rf ~"}'), None, ENGINES))
+
+
 @pytest.mark.parametrize(
     ("kind", "engine"),
     [("torch.aten", "PyTorch"), ("torch.export", "PyTorch"), ("torchscript", "PyTorch"), ("mxnet.symbol", "MXNet")],
