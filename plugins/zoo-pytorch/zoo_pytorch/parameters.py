@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from zoo_core import LoadReport, ParameterError, ParameterFile, listing, printable, read_model_file, sort_header
+from zoo_pytorch.assigning import assign_plainly
 from zoo_pytorch.construction import left_on_meta
 from zoo_pytorch.holders import STATE, Filled, empty_programs, fill, programs_of, unchanged_programs
 from zoo_pytorch.programs import as_bytes, is_same, only_data
+from zoo_pytorch.symbol import SymbolBlock
 from zoo_pytorch.weights import like, place, tensors_of
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def _filled_from(
             _assign_new(block, tensors, own, filled, ties)
         if not strict:
             _initialise(block, [name for name in own if name not in tensors and name not in filled.weights])
-        missing, unexpected = _load(block, tensors, file.name, assign=is_empty)
+        missing, unexpected = _load(block, tensors, file.name, assign=is_empty, programs=filled.holders.keys())
         missing += [name for name in empty_programs(block) if name not in missing]
         report = LoadReport(
             missing=tuple(name for name in missing if name not in mismatched),
@@ -265,9 +267,14 @@ def _unchanged_on_failure(block: nn.Module, *, copies: bool) -> Iterator[None]:
         raise
 
 
-def _load(block: nn.Module, tensors: Mapping[str, Tensor], file: str, *, assign: bool) -> tuple[list[str], list[str]]:
-    """Let PyTorch fill a block with what fits; the names that are missing and those that are unexpected."""
+def _load(
+    block: nn.Module, tensors: Mapping[str, Tensor], file: str, *, assign: bool, programs: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Fill a block with what fits; the names that are missing and those that are unexpected."""
     try:
+        # The holders have their programs already.
+        if assign and assign_plainly(block, tensors, also_plain={SymbolBlock._load_from_state_dict}, others=programs):
+            return [], []
         left = block.load_state_dict(tensors, strict=False, assign=assign)
     except RuntimeError as error:
         raise ParameterError(f"{file} does not fit the block: {printable(' '.join(str(error).split()))}") from error
