@@ -58,10 +58,8 @@ def test_shapes_are_found_as_well_as_the_catalogue_says(engine: str, drawings: l
     assert measured > 0.9
 
 
+@needs("zoo-pytorch", "zoo-mxnet")
 def test_both_engines_find_the_same(drawings: list[Any]) -> None:
-    for engine in ENGINES:
-        if not zoo.search("shapes_ssd", model_urls=[f"zoo-{engine.lower()}"]):
-            pytest.skip(f"needs zoo-{engine.lower()}")
     pictures = [drawing.picture for drawing in drawings[:20]]
     for one, other in zip(*(detect(engine, pictures) for engine in ENGINES), strict=True):
         assert [item.name for item in one] == [item.name for item in other]

@@ -251,6 +251,17 @@ def test_a_name_that_hides_what_generated_code_uses_is_refused_for_an_input(name
     refused(minimal(inputs={"x": "float32[*]", name: "float32[1]"}), "no such name is allowed for an input")
 
 
+@pytest.mark.parametrize("operator", ["aten::alias", "aten::relu"])
+def test_no_node_stands_for_the_network(operator: str) -> None:
+    """What a program reads of the network would be read of the caller's tensor: the tensor that it is a view of, its data."""
+    for path in ("_base", "data", "weight"):
+        constants = {path: ["float32[1]", "AAAAAA=="]} if path != "data" else {}
+        document = minimal(constants=constants, nodes=[["self", operator, ["x"]], ["y", "aten::add.Tensor", ["self", "x"]]])
+        refused(document, "its name is no identifier, or is taken|no tensor may stand at")
+    refused(minimal(parameters={"self": "float32[1]"}), "no tensor may stand at")
+    refused(minimal(parameters={"self.x": "float32[1]"}), "no tensor may stand at")
+
+
 @pytest.mark.parametrize("name", ["input", "len", "print", "max", "id", "relu_1", "training_1", "forward"])
 def test_names_of_builtins_are_names_like_others(name: str) -> None:
     nodes = [["max", "aten::relu", [name]], ["relu", "aten::neg", ["max"]], ["training", "aten::neg", ["relu"]]]

@@ -16,14 +16,22 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: Paths are not deeper than this.
 MAX_DEPTH = 32
-#: What the generated code refers to by these names, and `self`.
-_IN_GENERATED_CODE = frozenset({"self", "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", "getattr"})
+#: What the generated code calls the network. Whatever else had this name would stand for the network, and its attributes, such as
+#: the tensor that a view is of, for the network's own tensors.
+_NETWORK = "self"
+#: What the generated code refers to by these names.
+_IN_GENERATED_CODE = frozenset({_NETWORK, "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", "getattr"})
 _PREFIXES_IN_GENERATED_CODE = ("zoo_", "math_", "torch_")
 
 
 def is_node_name(name: str) -> bool:
     """Whether a node may have this name; the generated code may give it another, as it does for builtins."""
-    return _IDENTIFIER.fullmatch(name) is not None and not keyword.iskeyword(name) and not name.startswith("__")
+    return (
+        _IDENTIFIER.fullmatch(name) is not None
+        and not keyword.iskeyword(name)
+        and not name.startswith("__")
+        and name != _NETWORK
+    )
 
 
 def is_input_name(name: str) -> bool:
@@ -51,4 +59,4 @@ def _is_segment(segment: str, *, is_root: bool = False) -> bool:
 def _taken(*, is_root: bool) -> frozenset[str]:
     """The attributes that a module has by itself; ``_extra_state`` is where a block keeps its program."""
     module = fx.GraphModule(nn.Module(), fx.Graph()) if is_root else nn.Module()
-    return frozenset({*dir(module), "_extra_state"})
+    return frozenset({*dir(module), "_extra_state", _NETWORK})
