@@ -1,4 +1,4 @@
-"""A program as a module that runs: a graph of PyTorch's fx, from which it generates Python code."""
+"""A program as a module that runs: a graph module of PyTorch's fx."""
 
 from __future__ import annotations
 
@@ -9,22 +9,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx, nn
 
-from zoo_core import InputError, ParameterError
-from zoo_pytorch.aten.code import CompactGraph
-from zoo_pytorch.aten.operators import find_operator
-from zoo_pytorch.aten.program import (
-    Constant,
-    Fixed,
-    Node,
-    Own,
-    Program,
-    Ref,
-    State,
-    TensorType,
-    Training,
-    TrainingOnly,
-)
-from zoo_pytorch.aten.recurrent import CHECKED
+from zoo_core import ParameterError
+from zoo_pytorch.aten.graph import ProgramGraph
+from zoo_pytorch.aten.program import Constant, Program, TensorType
 
 #: Where a network keeps its `Facts`; fx copies `meta` with the module.
 _FACTS = "zoo_pytorch.aten"
@@ -101,7 +88,7 @@ def build_network(program: Program, outputs: tuple[str, ...]) -> AtenNetwork:
         unsaved=frozenset(program.constants),
     )
     _register_state(network, program)
-    network.graph = _Builder(program).graph()
+    network.graph = ProgramGraph(program)
     return network
 
 
@@ -179,141 +166,3 @@ def _values(constant: Constant) -> Tensor:
     if not constant.data:
         return torch.empty(shape, dtype=constant.type.dtype)
     return torch.frombuffer(bytearray(constant.data), dtype=constant.type.dtype).reshape(shape)
-
-
-# The graph
-
-
-class _Builder:
-    """A program on its way to a graph."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._graph = CompactGraph()
-        self._values: dict[str, fx.Node] = {}
-        self._states: dict[str, fx.Node] = {}
-        self._training: fx.Node | None = None
-        self._device: fx.Node | None = None
-
-    def graph(self) -> fx.Graph:
-        inputs = list(self._program.inputs.items())
-        last = max((number for number, (_, kind) in enumerate(inputs) if isinstance(kind, TensorType)), default=-1)
-        for number, (name, kind) in enumerate(inputs):
-            # Python has defaults for the last parameters only.
-            if isinstance(kind, Fixed) and number > last:
-                self._values[name] = self._graph.placeholder(name, default_value=kind.value)
-            else:
-                self._values[name] = self._graph.placeholder(name)
-        self._check_inputs()
-        self._count_batches()
-        for node in self._program.nodes:
-            self._add(node)
-        self._graph.output(self._value(self._program.output))
-        return self._graph
-
-    def _check_inputs(self) -> None:
-        for name, kind in self._program.inputs.items():
-            if isinstance(kind, Fixed):
-                self._graph.call_function(expect_value, (self._values[name], name, kind.value))
-            else:
-                self._graph.call_function(expect_shape, (self._values[name], name, kind.shape))
-
-    def _count_batches(self) -> None:
-        counters = [self._state(node.counter) for node in self._program.nodes if node.counter is not None]
-        if counters:
-            self._graph.call_function(count_batch, (self._mode(), counters))
-
-    def _add(self, node: Node) -> None:
-        found = find_operator(node.operator)
-        assert found is not None  # noqa: S101  # a program names operators of the list only
-        arguments = tuple(self._value(value) for value in node.arguments)
-        named = {name: self._value(value) for name, value in node.named.items()}
-        target = CHECKED.get(node.operator, found.target)
-        self._values[node.name] = self._graph.create_node("call_function", target, arguments, named, node.name)
-
-    def _value(self, value: Any) -> Any:
-        match value:
-            case Ref(name):
-                return self._values[name]
-            case State(path):
-                return self._state(path)
-            case list():
-                return [self._value(item) for item in value]
-            case tuple():
-                return tuple(self._value(item) for item in value)
-            case dict():
-                return {key: self._value(item) for key, item in value.items()}
-            case Training():
-                return self._mode()
-            case TrainingOnly(probability):
-                return self._graph.call_function(only_in_training, (probability, self._mode()))
-            case Own():
-                return self._own_device()
-        return value
-
-    def _state(self, path: str) -> fx.Node:
-        if path not in self._states:
-            self._states[path] = self._graph.create_node("get_attr", path, name=path.replace(".", "_"))
-        return self._states[path]
-
-    def _mode(self) -> fx.Node:
-        if self._training is None:
-            self._training = self._graph.get_attr("training")
-        return self._training
-
-    def _own_device(self) -> fx.Node:
-        """The device of the first tensor that the network owns, or of its first input."""
-        if self._device is None:
-            program = self._program
-            owned = next(iter((*program.parameters, *program.buffers, *program.constants)), None)
-            inputs = [name for name, kind in program.inputs.items() if isinstance(kind, TensorType)]
-            if owned is None and not inputs:
-                raise ParameterError("torch.aten program: it makes tensors on a device, and has no tensor that is on one")
-            anchor = self._values[inputs[0]] if owned is None else self._state(owned)
-            self._device = self._graph.call_function(getattr, (anchor, "device"))
-        return self._device
-
-
-# What generated code calls beside operators; fx finds them as attributes of this module.
-
-
-def count_batch(training: bool, counters: list[Tensor]) -> None:
-    """Count a batch of every batch norm that trains, as `torch.nn.BatchNorm2d` does."""
-    if training:
-        for counter in counters:
-            counter.add_(1)
-
-
-def only_in_training(probability: float, training: bool) -> float:
-    """A probability of dropout; zero in evaluation."""
-    return probability if training else 0.0
-
-
-def expect_shape(value: Tensor, name: str, shape: tuple[int | None, ...]) -> None:
-    """Refuse an input of other sizes than those that the program was exported for: it might compute something else.
-
-    Raises:
-        InputError: With both shapes.
-    """
-    found = value.shape
-    if len(found) == len(shape):
-        for size, expected in zip(found, shape, strict=True):
-            if expected is not None and size != expected:
-                break
-        else:
-            return
-    raise InputError(
-        f"input {name!r} has the shape {list(found)}; the program was exported for "
-        f"[{', '.join('*' if size is None else str(size) for size in shape)}]; "
-        "export it with dynamic_shapes where other sizes are needed"
-    )
-
-
-def expect_value(value: object, name: str, expected: object) -> None:
-    """Refuse another value of an input that is no tensor than the one that the program was exported for.
-
-    Raises:
-        InputError: With both values.
-    """
-    if type(value) is not type(expected) or value != expected:
-        raise InputError(f"input {name!r} is {value!r}; the program was exported for {expected!r} and computes nothing else")
