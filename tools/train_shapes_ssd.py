@@ -1,8 +1,7 @@
 """Train ``shapes_ssd`` on drawn shapes and write it, with its documents, into the catalogues.
 
 The pictures are those of `drawn_shapes`: shapes drawn on photographs. That makes a demonstration, no detector of real objects.
-Seeded: the same packages on the same machine give the same parameters. Safetensors writes the header's entries in an order of
-chance, so that the digest of the file changes nevertheless.
+Seeded: the same packages on the same machine give the same file.
 
     pip install scikit-image scikit-learn && python tools/train_shapes_ssd.py
 

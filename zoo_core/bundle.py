@@ -84,6 +84,8 @@ class _Packed(Bundle):
     def __init__(self, source: Source, members: Iterable[str]) -> None:
         self.name = source.name
         paths = {member: member.removeprefix("./") for member in members if not member.endswith("/")}
+        # What macOS packs beside each file.
+        paths = {member: path for member, path in paths.items() if not path.startswith("__MACOSX/")}
         if len(set(paths.values())) != len(paths):
             raise source.malformed("two members of the archive have one name, and readers differ in which they take")
         tops = {path.partition("/")[0] if "/" in path else None for path in paths.values()}

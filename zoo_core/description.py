@@ -13,7 +13,7 @@ from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
 from zoo_core.golden import GOLDEN_PREFIX
-from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
+from zoo_core.how import How, named_factory, named_translator
 from zoo_core.loader import PROGRAM_SUFFIXES
 from zoo_core.material import Material, material_of, model_files
 from zoo_core.parameters import ParameterFile, StoredProgram
@@ -187,12 +187,11 @@ def _carried(material: Material, how: How) -> Iterable[dict[str, Any]]:
 
 def _named(material: Material) -> Iterable[tuple[str, str, str]]:
     """The factory and the translator that arguments or the file name: what, entry-point group, name."""
-    for what, group, keys, header in (
-        ("factory", BLOCK_FACTORIES, FACTORY_ARGUMENTS, ("zoo.factory", "factory")),
-        ("translator", TRANSLATORS, TRANSLATOR_ARGUMENTS, ("zoo.translator", "name")),
+    for what, group, named, header in (
+        ("factory", BLOCK_FACTORIES, named_factory, ("zoo.factory", "factory")),
+        ("translator", TRANSLATORS, named_translator, ("zoo.translator", "name")),
     ):
-        name = next((material.arguments[key] for key in keys if key in material.arguments), None)
-        name = _header(material, header[0], dict).get(header[1]) if name is None else name
+        name = named(material.arguments) or _header(material, header[0], dict).get(header[1])
         if isinstance(name, str):
             yield what, group, name
 

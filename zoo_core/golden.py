@@ -122,11 +122,15 @@ class Check:
         engine: The engine that computed it.
         device: The device it ran on.
         outputs: One entry an output; empty where the model carries no golden outputs.
+        rtol: The relative tolerance that the author gave.
+        atol: The absolute tolerance.
     """
 
     engine: str
     device: str
     outputs: tuple[OutputCheck, ...] = ()
+    rtol: float = 0.0
+    atol: float = 0.0
 
     @property
     def ok(self) -> bool:

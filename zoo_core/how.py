@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo_core.block import BlockFactory
 from zoo_core.errors import InputError
 from zoo_core.frozen import FrozenDict
+from zoo_core.registered import snake_case
 from zoo_core.translator import Translator
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class How:
         words = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
         if not all(isinstance(word, str) for word in words):
             raise InputError(f"trust_code: expected texts such as 'sha256:...', not {given!r}")
+        for word in words:
+            _check_trust(word.strip())
         object.__setattr__(self, "trust_code", words)
         for name in ("arguments", "options"):
             if not isinstance(getattr(self, name), Mapping):
@@ -51,12 +55,31 @@ class How:
         """The same with further trusts of carried code: those of the user's configuration."""
         return replace(self, trust_code=(*self.trust_code, *code)) if code else self
 
-    def names_factory(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the block is decided without the parameter file: given, or to be built by a factory that is named."""
-        given = self.block is not None or self.block_factory is not None
-        return given or any(name in {**arguments, **self.arguments} for name in FACTORY_ARGUMENTS)
+    def merged(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """A document's arguments with those of the call, which win in whichever spelling: `numLayers` is `num_layers`."""
+        own = {snake_case(name) for name in self.arguments}
+        return {**{name: value for name, value in arguments.items() if snake_case(name) not in own}, **self.arguments}
+
+    def decides_block(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the block does not depend on the parameter file: it is given, or built by a factory that is named."""
+        return bool(self.block is not None or self.block_factory or named_factory(self.merged(arguments)))
 
 
-#: Where arguments name a factory, in the spelling of documents and of Python.
-FACTORY_ARGUMENTS = ("blockFactory", "block_factory")
-TRANSLATOR_ARGUMENTS = ("translatorFactory", "translator_factory")
+def named_factory(arguments: Mapping[str, Any]) -> str | None:
+    """The name of the block factory among arguments, in the spelling of documents or of Python."""
+    return _named(arguments, "block_factory")
+
+
+def named_translator(arguments: Mapping[str, Any]) -> str | None:
+    """The name of the translator among arguments, likewise."""
+    return _named(arguments, "translator_factory")
+
+
+def _named(arguments: Mapping[str, Any], key: str) -> str | None:
+    return next((str(value) for name, value in arguments.items() if snake_case(name) == key and value), None)
+
+
+def _check_trust(word: str) -> None:
+    """A word that can trust nothing is a mistake, and its user would look for it elsewhere."""
+    if word.startswith("sha256:") and not re.fullmatch(r"sha256:[0-9a-f]{64}", word, re.IGNORECASE):
+        raise InputError(f"trust_code: {word!r} is no digest: sha256: and 64 hexadecimal digits")

@@ -17,12 +17,12 @@ from zoo_core.entry_points import InstalledEntryPoints, guarded
 from zoo_core.errors import PluginError, UntrustedCodeError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
 from zoo_core.how import How
-from zoo_core.material import Material, golden_file, model_files
+from zoo_core.material import Material, engines_of_header, golden_file, model_files
 from zoo_core.model import Model, signature_of
 from zoo_core.parameters import read_parameters
 from zoo_core.plugin import Hooks
 from zoo_core.record import ModelRecord
-from zoo_core.resolution import check_arguments, check_requires, engine_options, factory_for, translator_for
+from zoo_core.resolution import check_arguments, check_format, check_requires, engine_options, factory_for, translator_for
 from zoo_core.selection import choose
 from zoo_core.translator import Translator
 from zoo_core.trust import may_run_programs, refuse_untrusted_program, untrusted_program
@@ -78,9 +78,10 @@ def load(material: Material, engine: Engine, how: How, installed: InstalledEntry
         PluginError: The factory or the translator cannot be had.
         InputError: An argument, an option, the device or the dtype cannot be used.
     """
+    check_format(material)
     refuse_unsafe_program(material, how)
     check_requires(material)
-    arguments = FrozenDict({**material.arguments, **how.arguments})
+    arguments = FrozenDict(how.merged(material.arguments))
     factory = None if how.block is not None else factory_for(material, engine, how, arguments, installed)
     translator = translator_for(material, how, arguments, installed, factory)
     check_arguments(material, how, factory, translator)
@@ -123,7 +124,11 @@ def _built(engine: Engine, factory: BlockFactory | None, model: Model, material:
     with guarded(f"{kind.__module__}.{kind.__qualname__}.new_block raised", ZooError):
         block = engine.build(factory, model, material.folder, arguments)
     if not engine.owns(block):
-        raise PluginError(f"{type(factory).__name__}.new_block gave {type(block).__name__}, which is no block of {engine.name}")
+        own = " and ".join(engines_of_header(material)) or "the one that it is for"
+        raise PluginError(
+            f"{type(factory).__name__}.new_block gave {type(block).__name__}, which is no block of {engine.name}; "
+            f"load it with the engine {own}: engine= (--engine)"
+        )
     return block
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ _PROGRAM_ENGINES = {
     "torchscript": "PyTorch",
     "mxnet.symbol": "MXNet",
 }
+
+
+#: The format of a file -> the engine that writes it.
+_FORMAT_ENGINES = {"pth": "PyTorch", "pth-legacy": "PyTorch", "params": "MXNet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +151,7 @@ def _material_of_file(path: Path, how: How) -> Material:
 
 
 def _read_file(path: Path, how: How) -> ParameterFile:
-    if path.name.endswith(".params") and not how.names_factory({}):
+    if path.name.endswith(".params") and not how.decides_block({}):
         symbol = next((found for name in symbol_names(path.name) if (found := path.with_name(name)).is_file()), None)
         if symbol is not None:
             return read_model_file(symbol, parameters=path)
@@ -177,7 +181,7 @@ def _read_member(bundle: Bundle, name: str, how: How) -> ParameterFile:
     if name.endswith(INDEX_SUFFIX):
         return read_shards(bundle.open(name), lambda part: _part(bundle, part))
     symbol = next((found for found in symbol_names(name) if found in bundle.names), None)
-    if symbol is not None and name.endswith(".params") and not how.names_factory({}):
+    if symbol is not None and name.endswith(".params") and not how.decides_block({}):
         return read_model_file(bundle.open(symbol), parameters=bundle.open(name))
     return read_model_file(bundle.open(name))
 
@@ -220,7 +224,7 @@ def _listed(record: ModelRecord, places: Mapping[str, Path], part: str) -> Bytes
 def model_files(record: ModelRecord, how: How) -> tuple[ArtifactFile, ...]:
     """Those files of an artifact that a load reads as its program and its parameters; the first tells of the others."""
     parameters = _parameter_file(record)
-    symbol = None if how.names_factory(record.arguments) else _symbol_file(record)
+    symbol = None if how.decides_block(record.arguments) else _symbol_file(record)
     if parameters is not None and parameters.name.endswith(INDEX_SUFFIX):
         parts = (file for file in record.files if file.name.endswith(".safetensors") and file.key != GOLDEN_KEY)
         return (parameters, *parts)
@@ -249,14 +253,28 @@ def golden_file(material: Material) -> ParameterFile | None:
     return read_parameters(material.golden) if material.golden is not None else material.parameters
 
 
-def engines_of_file(material: Material, asked: str | None, engines: Engines) -> Iterable[str]:
+def engines_of_file(material: Material, asked: str | None, engines: Engines, how: How) -> Iterable[str]:
     """The engines to try for a file: the one asked for, else those that its programs or its header name, else all.
 
     Raises:
-        ParameterError: The header names none, though it has an entry for it.
+        ParameterError: The header's names of engines are malformed.
     """
     if asked is not None:
         return [asked]
+    own = list(engines_of_header(material))
+    if own or how.decides_block(material.arguments):
+        return own or engines.names
+    return _likely(material, engines.names)
+
+
+def _likely(material: Material, names: Sequence[str]) -> list[str]:
+    """All engines, first the one whose own format a file has."""
+    likely = _FORMAT_ENGINES.get(material.parameters.format) if material.parameters is not None else None
+    return sorted(names, key=lambda name: name != likely)
+
+
+def engines_of_header(material: Material) -> Iterable[str]:
+    """The engines that a file's programs or its header name."""
     programs = material.parameters.programs.values() if material.parameters is not None else ()
     runners = dict.fromkeys(_PROGRAM_ENGINES[item.kind] for item in programs if item.kind in _PROGRAM_ENGINES)
     if runners:
@@ -267,9 +285,9 @@ def engines_of_file(material: Material, asked: str | None, engines: Engines) -> 
         engine = material.header_value("zoo.factory", dict).get("engine")
         entry, named = "zoo.factory", [engine] if engine is not None else []
     else:
-        return engines.names
+        return []
     try:
         # What is foreign here ends up in the name of a package to install.
-        return [check_engine(name) for name in named] or engines.names
+        return [check_engine(name) for name in named]
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{printable(material.name)}: header entry {entry}: {error}") from error

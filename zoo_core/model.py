@@ -152,8 +152,9 @@ class Model:
             target: A path, where the file appears whole or not at all, or a binary stream.
             golden: An input (an array, a tuple or a dict of arrays, batch axis included) to run now; it is stored with the
                 outputs as the proof that another machine computes the same.
-            rtol: The relative tolerance that the proof allows.
-            atol: The absolute tolerance.
+            rtol: The relative tolerance that the proof allows. Sums in another order, as another engine or a GPU makes them,
+                differ more than the default: for these take 1e-4.
+            atol: The absolute tolerance; likewise, 1e-4 for outputs of a few units.
 
         Raises:
             InputError: The model cannot run on ``golden``, or a tolerance is none.
@@ -180,8 +181,11 @@ class Model:
         path = Path(target)
         if not path.absolute().parent.is_dir():
             raise InputError(f"{path.absolute().parent}: there is no such folder")
-        with atomic_path(path) as partial:
-            self._engine.save_parameters(self.block, partial, header, extra)
+        try:
+            with atomic_path(path) as partial:
+                self._engine.save_parameters(self.block, partial, header, extra)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def check(self) -> Check:
         """Run the model on its golden inputs and compare with the outputs that its author saw.
@@ -194,8 +198,10 @@ class Model:
             ParameterError: The golden tensors are malformed.
         """
         golden = Golden.of(self.golden_file) if self.golden_file is not None else None
-        outputs = compare(golden, self._run(golden.input_arrays())) if golden is not None else ()
-        return Check(engine=self.engine, device=self.device, outputs=outputs)
+        if golden is None:
+            return Check(engine=self.engine, device=self.device)
+        outputs = compare(golden, self._run(golden.input_arrays()))
+        return Check(engine=self.engine, device=self.device, outputs=outputs, rtol=golden.rtol, atol=golden.atol)
 
     def close(self) -> None:
         """Drop the references to the block and to the parameter file; a block that was taken out stays usable."""

@@ -17,7 +17,7 @@ from zoo_core.errors import CriteriaError
 from zoo_core.wording import shown_url
 
 SCHEME = "zoo://"
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".params", ".json", ".zip", ".tar.gz", ".tgz")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".params", ".json", ".zip", ".tar", ".tar.gz", ".tgz")
 _PATH_START = re.compile(r"\.{1,2}[/\\]|/|~|[A-Za-z]:[/\\]|\.{1,2}$")
 
 

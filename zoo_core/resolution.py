@@ -13,9 +13,9 @@ from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints, normalised
 from zoo_core.errors import InputError, IntegrityError, PackageNotInstalledError, ParameterError, PluginError, ZooWarning
-from zoo_core.how import FACTORY_ARGUMENTS, TRANSLATOR_ARGUMENTS, How
+from zoo_core.how import How, named_factory, named_translator
 from zoo_core.material import Material
-from zoo_core.model import WRITTEN_WITH
+from zoo_core.model import FORMAT, WRITTEN_WITH
 from zoo_core.parameters.program import PROGRAM_TENSOR
 from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, fields_of, own_arguments, snake_case
 from zoo_core.requirements import check_requirement, distribution_of, install_line, missing_requirements
@@ -33,6 +33,20 @@ _OWN_ARGUMENTS = frozenset(
 _DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
 #: What every engine with a SymbolBlock registers: the factory of a network that is one program.
 SYMBOL_FACTORY = "symbol"
+
+
+def check_format(material: Material) -> None:
+    """Refuse a file whose header a later version wrote: what it says may mean something else.
+
+    Raises:
+        ParameterError: It is of another format.
+    """
+    found = material.header.get("zoo.format", FORMAT)
+    if found != FORMAT:
+        raise ParameterError(
+            f"{printable(material.name)} is of the format {printable(found)!r}, and this version reads {FORMAT!r}: "
+            f"{install_line(['zoo-core'])} --upgrade"
+        )
 
 
 def check_requires(material: Material) -> None:
@@ -70,11 +84,11 @@ def factory_for(
     """
     if isinstance(how.block_factory, BlockFactory):
         return how.block_factory
-    name = how.block_factory or next((arguments[key] for key in FACTORY_ARGUMENTS if arguments.get(key)), None)
+    name = how.block_factory or named_factory(arguments)
     if name is not None:
-        found = factory_class(str(name), installed, engine=engine.name, carrier=material.carrier)
+        found = factory_class(name, installed, engine=engine.name, carrier=material.carrier)
         beside = _translator_beside(material, how, arguments, installed)
-        return build_from_arguments(found, arguments, what=f"factory {str(name)!r}", beside=beside)
+        return build_from_arguments(found, arguments, what=f"factory {name!r}", beside=beside)
     if "zoo.factory" in material.header:
         named = _factory_of_header(material, engine, installed)
         # Arguments of the call change fields of the factory that the file names.
@@ -163,10 +177,10 @@ def _translator_class(
     """The class of the translator that the call or the arguments name."""
     if isinstance(how.translator, Translator):
         return type(how.translator)
-    name = how.translator or next((arguments[key] for key in TRANSLATOR_ARGUMENTS if arguments.get(key)), None)
+    name = how.translator or named_translator(arguments)
     if name is None:
         return None
-    return translator_class(_DJL_TRANSLATORS.get(str(name), str(name)), installed, carrier=material.carrier)
+    return translator_class(_DJL_TRANSLATORS.get(name, name), installed, carrier=material.carrier)
 
 
 def _translator_beside(

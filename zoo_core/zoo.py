@@ -226,7 +226,7 @@ class ModelZoo:
         if model_path is not None:
             _check_one_file(what, model_urls, fields)
             material = material_of_path(_source(model_path), how)
-            engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines)), None)
+            engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
             return describe_file(material, engine, self._installed, how)
         question = self._question(what, model_urls, fields)
         record = self._chosen(question)
@@ -463,7 +463,7 @@ class ModelZoo:
     def _load_material(self, material: Material, asked: str | None, how: How) -> Model:
         from zoo_core.material import engines_of_file
 
-        return self._loaded(material, self._engine(engines_of_file(material, asked, self._engines)), how)
+        return self._loaded(material, self._engine(engines_of_file(material, asked, self._engines, how)), how)
 
     def _loaded(self, material: Material, engine: Engine, how: How) -> Model:
         from zoo_core.loader import load
@@ -497,13 +497,16 @@ def _check_one_file(what: What, model_urls: Sequence[Place], fields: Mapping[str
 
 
 def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | bytes:
-    if isinstance(model_path, bytes):
-        return model_path
+    if isinstance(model_path, bytes | bytearray | memoryview):
+        return bytes(model_path)
     if isinstance(model_path, str | os.PathLike):
         return Path(model_path).expanduser()
-    if not hasattr(model_path, "read"):
-        raise TypeError(f"model_path: expected a path, bytes or a binary stream, not {model_path!r}")
-    return model_path.read()
+    # Whoever opened a file as text has its characters and not its bytes.
+    content: object = model_path.read() if hasattr(model_path, "read") else None
+    if not isinstance(content, bytes):
+        what = "a text stream" if isinstance(content, str) else f"a {type(model_path).__name__}"
+        raise TypeError(f"model_path: expected a path, bytes or a stream opened in binary mode ('rb'), not {what}")
+    return content
 
 
 def _searchable(record: ModelRecord) -> str:

@@ -581,7 +581,7 @@ def test_check_of_what_differs_says_how_far_and_ends_with_5(zoo: Zoo, scale: Pat
     done = zoo("check", spoilt(scale))
     assert done.status == 5
     assert done.out == "output_0  differs  largest difference 1  relative 0.167  Toy on cpu\n"
-    assert done.err == "error: scale computes other values in Toy on cpu than its author saw: output_0\n"
+    assert done.err == "error: output_0 of scale in Toy on cpu is beyond the tolerance that its author gave (rtol 1e-05, atol 1e-06)\n"
 
 
 def test_check_of_what_differs_is_one_document_in_json_and_a_line_beside_it(zoo: Zoo, scale: Path) -> None:
@@ -694,7 +694,10 @@ def test_carried_code_needs_trust_that_its_error_says(zoo: Zoo, carrying: Path) 
     word = done.err.rpartition("--trust-code ")[2].rstrip(")\n")
     assert zoo("check", carrying, "--trust-code", word).status == 0
     assert zoo("check", carrying, "--trust-code", "dist:acme", "--trust-code", word).status == 0
-    assert zoo("check", carrying, "--trust-code", word[:-1]).status == 6
+    assert zoo("check", carrying, "--trust-code", f"sha256:{'0' * 64}").status == 6
+    short = zoo("check", carrying, "--trust-code", word[:-1])
+    assert short.status == 1
+    assert "is no digest: sha256: and 64 hexadecimal digits" in short.err
 
 
 def test_code_is_trusted_by_a_configuration_that_is_named_and_not_by_one_that_lies_about(

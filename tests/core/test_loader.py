@@ -27,6 +27,7 @@ from zoo_core import (
     ZooWarning,
     hookimpl,
 )
+from zoo_core.how import How
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +103,32 @@ def test_arguments_that_are_its_fields_reach_the_factory(tmp_path: Path, weights
     zoo = zoo_of(tmp_path, weights, arguments={"blockFactory": "scale", "width": 7})
     assert zoo.load_model("net").factory == ScaleFactory(width=7)
     assert zoo.load_model("net", arguments={"width": "5"}).factory == ScaleFactory(width=5)
+
+
+@pytest.mark.parametrize(("document", "call"), [("num_width", "numWidth"), ("numWidth", "num_width")])
+def test_the_calls_arguments_win_in_whichever_spelling(document: str, call: str) -> None:
+    assert How(arguments={call: 2}).merged({document: 1, "other": 3}) == {call: 2, "other": 3}
+
+
+def test_the_calls_factory_wins_over_the_documents_in_whichever_spelling(tmp_path: Path, weights: bytes) -> None:
+    zoo = zoo_of(tmp_path, weights, arguments={"blockFactory": "missing", "width": 7})
+    assert zoo.load_model("net", arguments={"block_factory": "scale"}).factory == ScaleFactory(width=7)
+
+
+def test_a_file_of_a_later_format_is_refused_with_what_to_do(tmp_path: Path, np: Any) -> None:
+    (tmp_path / "net.safetensors").write_bytes(toy_engine.stored({"weight": [1.0]}, {"zoo.format": "9"}))
+    with pytest.raises(ParameterError, match=r"net is of the format '9'.*pip install zoo-core --upgrade"):
+        ModelZoo([], config=False).load_model(model_path=tmp_path / "net.safetensors", block=Scale())
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_the_content_may_be_any_bytes(weights: bytes, kind: Any) -> None:
+    assert predicted(ModelZoo([], config=False).load_model(model_path=kind(weights), block=Scale())) == [[2, 3, -1]]
+
+
+def test_a_stream_of_text_is_refused_without_its_text() -> None:
+    with pytest.raises(TypeError, match=r"^model_path: expected .*\('rb'\), not a text stream$"):
+        ModelZoo([], config=False).load_model(model_path=io.StringIO("secret"))  # type: ignore[arg-type]
 
 
 def test_a_block_that_is_given_is_filled_and_no_factory_is_asked(tmp_path: Path, weights: bytes) -> None:

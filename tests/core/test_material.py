@@ -311,18 +311,20 @@ ENGINES = Engines(InstalledEntryPoints())
 
 
 def test_the_engine_that_was_asked_for_is_the_only_one() -> None:
-    assert list(engines_of_file(saying("zoo.engines", '["MXNet"]'), "PyTorch", ENGINES)) == ["PyTorch"]
+    assert list(engines_of_file(saying("zoo.engines", '["MXNet"]'), "PyTorch", ENGINES, How())) == ["PyTorch"]
 
 
 def test_engines_come_from_the_header() -> None:
-    assert list(engines_of_file(saying("zoo.engines", '["MXNet", "PyTorch"]'), None, ENGINES)) == ["MXNet", "PyTorch"]
+    assert list(engines_of_file(saying("zoo.engines", '["MXNet", "PyTorch"]'), None, ENGINES, How())) == ["MXNet", "PyTorch"]
 
 
 def test_where_the_header_names_no_engines_its_factory_tells() -> None:
-    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net", "engine": "MXNet"}'), None, ENGINES)) == ["MXNet"]
-    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net"}'), None, ENGINES)) == list(ENGINES.names)
+    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net", "engine": "MXNet"}'), None, ENGINES, How())) == [
+        "MXNet"
+    ]
+    assert list(engines_of_file(saying("zoo.factory", '{"factory": "net"}'), None, ENGINES, How())) == list(ENGINES.names)
     with pytest.raises(ParameterError, match=r"header entry zoo\.factory"):
-        list(engines_of_file(saying("zoo.factory", '{"engine": "x; rm -rf ~"}'), None, ENGINES))
+        list(engines_of_file(saying("zoo.factory", '{"engine": "x; rm -rf ~"}'), None, ENGINES, How()))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +334,7 @@ def test_where_the_header_names_no_engines_its_factory_tells() -> None:
 def test_a_program_runs_in_one_engine_whatever_the_header_says(kind: str, engine: str) -> None:
     content = make.with_program(make.PROGRAMS[kind], header={"zoo.engines": '["Other"]'})
     material = Material(name="net", parameters=read_parameters(content))
-    assert list(engines_of_file(material, None, ENGINES)) == [engine]
+    assert list(engines_of_file(material, None, ENGINES, How())) == [engine]
 
 
 @pytest.mark.parametrize(
@@ -341,4 +343,4 @@ def test_a_program_runs_in_one_engine_whatever_the_header_says(kind: str, engine
 )
 def test_what_is_no_engines_name_is_an_error_before_a_package_is_made_of_it(text: str) -> None:
     with pytest.raises(ParameterError, match=r"header entry zoo\.engines"):
-        list(engines_of_file(saying("zoo.engines", text), None, ENGINES))
+        list(engines_of_file(saying("zoo.engines", text), None, ENGINES, How()))

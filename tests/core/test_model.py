@@ -501,3 +501,11 @@ def test_two_inputs_of_one_name_make_a_signature_malformed() -> None:
     spec = SPECS[0].to_dict()
     with pytest.raises(ParameterError, match="a name stands twice"):
         signature_of(json.dumps({"inputs": [spec, spec], "outputs": []}))
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_place_that_cannot_be_written_is_an_error_and_keeps_nothing(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "place" / "folder").mkdir(parents=True)
+    with pytest.raises(InputError, match="folder cannot be written"):
+        model.save(tmp_path / "place" / "folder")
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["folder"]

@@ -674,3 +674,15 @@ def test_parts_that_do_not_agree_with_their_index_are_refused(parts: dict[str, b
 def test_the_content_of_an_index_alone_is_no_parameter_file(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="no parameter file"):
         read_parameters(sharded(tmp_path, TWO).read_bytes())
+
+
+def test_tied_names_with_other_values_in_another_part_are_refused(tmp_path: Path) -> None:
+    """The two lie at one place, each in a file of its own."""
+    parts = {
+        f"{name}.safetensors": make.safetensors({name: make.entry("F32", [1], 0, 4)}, make.floats(value))
+        for name, value in (("a", 0.0), ("b", 1.0), ("c", 0.0))
+    }
+    file = read_parameters(sharded(tmp_path, {name: f"{name}.safetensors" for name in "abc"}, parts))
+    file.check_tied(["a", "c"])
+    with pytest.raises(ParameterError, match="different values for 'a' and 'b'"):
+        file.check_tied(["a", "c", "b"])

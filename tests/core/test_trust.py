@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +145,12 @@ def test_the_error_says_where_to_read_it_and_how_to_trust_exactly_it() -> None:
         "net carries Python code, which runs only where you trust it. Read it: /tmp/\\x1b[2J.py. To trust exactly this code: "
         f'trust_code=["sha256:{SHA}"] (--trust-code sha256:{SHA})'
     )
+
+
+def test_a_folder_is_trusted_as_it_is_written_for_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(repository=(tmp_path / "zoo").as_uri(), name="zoo")
+    monkeypatch.chdir(tmp_path)
+    assert is_code_trusted("0" * 64, source, ["./zoo"])
+    assert is_code_trusted("0" * 64, source, [str(tmp_path / "zoo/")])
+    assert not is_code_trusted("0" * 64, source, ["."])
+    assert not is_code_trusted("0" * 64, source, ["zoo2"])

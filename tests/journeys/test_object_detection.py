@@ -131,5 +131,9 @@ def test_the_command_saves_a_picture_with_the_boxes(drawings: list[Any], command
     with Image.open(given) as before, Image.open(saved) as after:
         assert after.size == before.size
         assert np.abs(np.asarray(after, dtype=int) - np.asarray(before.convert("RGB"))).max() > 100
+    content = given.read_bytes()
+    itself = commands.zoo("predict", "shapes_ssd", given, "--save", given)
+    assert (itself.status, itself.errors) == (2, [f"error: --save {given}: this is the INPUT itself; name another file"])
+    assert given.read_bytes() == content
     both = commands.zoo("predict", "shapes_ssd", given, given, "--save", saved)
     assert (both.status, both.errors) == (2, [f"error: --save {saved}: one picture is written of one INPUT, not of 2"])

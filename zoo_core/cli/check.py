@@ -33,7 +33,8 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     if not found.ok:
         wrong = [item.name for item in found.outputs if not item.ok]
         output.fault(
-            f"{name} computes other values in {found.engine} on {found.device} than its author saw: {printable(listing(wrong))}"
+            f"{printable(listing(wrong))} of {name} in {found.engine} on {found.device} is beyond the tolerance that its author "
+            f"gave (rtol {found.rtol:g}, atol {found.atol:g})"
         )
         click.get_current_context().exit(ParameterError.exit_code)
 

@@ -77,6 +77,8 @@ def _split(arguments: tuple[str, ...], artifact: str | None) -> tuple[str | None
 def _check_save(path: Path, inputs: tuple[str, ...]) -> None:
     if len(inputs) > 1:
         raise CriteriaError(f"--save {path}: one picture is written of one INPUT, not of {len(inputs)}")
+    if path.exists() and path.samefile(inputs[0]):
+        raise CriteriaError(f"--save {path}: this is the INPUT itself; name another file")
     check_target(path)
 
 

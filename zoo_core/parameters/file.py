@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from zoo_core.errors import PackageNotInstalledError, ParameterError
 from zoo_core.frozen import FrozenDict
 from zoo_core.parameters.program import ATEN, StoredProgram, is_program_name
+from zoo_core.wording import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,6 +171,31 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
                     f"{self.name}: header entry {ALIASES_KEY} ties {name!r} to {stored!r}; expected a new name and a stored one"
                 )
         return aliases
+
+    def check_tied(self, names: Iterable[str]) -> None:
+        """Refuse different values for names that are one parameter in a block: nobody would notice which one was taken.
+
+        Raises:
+            ParameterError: Two of them have different values; both are in its ``mismatched``.
+        """
+        stored = list(dict.fromkeys(self.aliases.get(name, name) for name in names))
+        for other in stored[1:]:
+            if not self._are_same(self.tensors[stored[0]], self.tensors[other]):
+                raise ParameterError(
+                    f"{self.name} has different values for {printable(repr(stored[0]))} and {printable(repr(other))}, "
+                    "which are one tied parameter in the block",
+                    mismatched=(stored[0], other),
+                )
+
+    @staticmethod
+    def _are_same(one: StoredTensor, other: StoredTensor) -> bool:
+        if (one.dtype, one.shape) != (other.dtype, other.shape):
+            return False
+        if one.source is other.source and (one.offset, one.strides) == (other.offset, other.strides):
+            return True
+        from zoo_core.parameters.values import have_same_bits
+
+        return have_same_bits(one.raw(), other.raw())
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         return self.tensors[name].numpy()

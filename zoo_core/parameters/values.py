@@ -33,3 +33,9 @@ def widened(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     # In place: of a 0-d array `<<` would give a scalar.
     np.left_shift(wide, np.uint32(16), out=wide)
     return wide.view(np.float32)
+
+
+def have_same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """Whether two arrays of one dtype and shape are equal as bytes, so that a NaN is no other value than itself."""
+    ours, theirs = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (one, other))
+    return np.array_equal(ours, theirs)
