@@ -31,10 +31,10 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     else:
         output.table([_row(item, found) for item in found.outputs])
     if not found.ok:
-        wrong = [item.name for item in found.outputs if not item.ok]
+        wrong = listing(item.name for item in found.outputs if not item.ok)
+        tolerance = f"rtol {found.rtol:g}, atol {found.atol:g}"
         output.fault(
-            f"{printable(listing(wrong))} of {name} in {found.engine} on {found.device} is beyond the tolerance that its author "
-            f"gave (rtol {found.rtol:g}, atol {found.atol:g})"
+            f"{wrong} of {name} in {found.engine} on {found.device} is beyond the tolerance that its author gave ({tolerance})"
         )
         click.get_current_context().exit(ParameterError.exit_code)
 
