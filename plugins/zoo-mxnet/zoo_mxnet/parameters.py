@@ -225,7 +225,7 @@ def _compare(tree: _Tree, file: ParameterFile) -> _Fit:
             missing.append(names[0])
             continue
         found = present[0]
-        _refuse_conflict(file, present)
+        file.check_tied(present)
         if agree(file.tensors[stored[found]].shape, parameter.shape):
             sources[found] = stored[found]
         else:
@@ -255,28 +255,6 @@ def _is_same_program(file: ParameterFile, name: str, content: bytes | None) -> b
 def _stored_names(file: ParameterFile) -> dict[str, str]:
     """The stored tensor behind each name; tied tensors are stored under one of their names."""
     return {name: name for name in file.tensors if not name.startswith(GOLDEN)} | dict(file.aliases)
-
-
-def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
-    """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
-    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names)
-    for other in others:
-        if not _same_bits(file, first, other):
-            raise ParameterError(
-                f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
-                mismatched=(first, other),
-            )
-
-
-def _same_bits(file: ParameterFile, *names: str) -> bool:
-    one, other = (file.tensors[name] for name in names)
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
-        return False
-    if one.source is other.source and (one.offset, one.strides) == (other.offset, other.strides):
-        return True
-    # As bytes, since a NaN is no other value than itself here.
-    ours, theirs = (np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other))
-    return np.array_equal(ours, theirs)
 
 
 def _refuse_what_mxnet_cannot_hold(names: Iterable[str], file: ParameterFile) -> None:

@@ -174,7 +174,7 @@ def _share_tied(file: ParameterFile, tensors: dict[str, Tensor], own: Mapping[st
         present = [name for name in names if name in tensors]
         if not present:
             continue
-        _refuse_conflict(file, [name for name in present if name in file.tensors or name in file.aliases])
+        file.check_tied([name for name in present if name in file.tensors or name in file.aliases])
         shared, held = tensors[present[0]], own[names[0]]
         if isinstance(held, nn.Parameter) and _fits(held, shared):
             shared = nn.Parameter(shared, requires_grad=held.requires_grad)
@@ -209,28 +209,6 @@ def _assign_new(
     placed = block.state_dict(keep_vars=True)
     # Copying a tensor to itself does nothing.
     tensors.update({name: placed[name] for name in filled.weights if name in tensors})
-
-
-def _refuse_conflict(file: ParameterFile, names: Iterable[str]) -> None:
-    """Refuse different values for names that are one parameter in the block: nobody would notice which one was taken."""
-    first, *others = dict.fromkeys(file.aliases.get(name, name) for name in names) or ("",)
-    for other in others:
-        if not _same_bits(file, first, other):
-            raise ParameterError(
-                f"{file.name} has different values for {first!r} and {other!r}, which are one tied parameter in the block",
-                mismatched=(first, other),
-            )
-
-
-def _same_bits(file: ParameterFile, *names: str) -> bool:
-    one, other = (file.tensors[name] for name in names)
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
-        return False
-    if (one.offset, one.strides) == (other.offset, other.strides):
-        return True
-    # As bytes, since a NaN is no other value than itself here.
-    ours, theirs = (np.ascontiguousarray(tensor.raw()).reshape(-1).view(np.uint8) for tensor in (one, other))
-    return np.array_equal(ours, theirs)
 
 
 @contextmanager
