@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 
 from zoo_core import InputError, ParameterError, did_you_mean, listing, printable, program_kind, read_model_file
 from zoo_pytorch import aten, exported, script
+from zoo_pytorch.references import Reference, bind
 from zoo_pytorch.weights import place, tensors_of
 
 ATEN, EXPORT, SCRIPT = "torch.aten", "torch.export", "torchscript"
@@ -48,12 +49,14 @@ class Program:
         source: Makes its bytes, which takes a while where it came with its weights.
         network: It as a module, whose weights are on the meta device where nobody gave them.
         is_complete: Whether the weights came with it.
+        references: Attributes of TorchScript that hold parameters a second time, which `bind` keeps right.
     """
 
     kind: str
     source: Callable[[], Tensor]
     network: nn.Module
     is_complete: bool
+    references: tuple[Reference, ...] = ()
 
     @cached_property
     def content(self) -> Tensor:
@@ -102,8 +105,9 @@ def read_program(content: Tensor) -> Program:
     if kind == EXPORT:
         network, bare, is_complete = exported.read_exported(data)
         return Program(kind, lambda: as_tensor(bare) if is_complete else content, network, is_complete)
-    compiled, is_complete = script.read_script(data)
-    return Program(kind, lambda: as_tensor(script.write_script(compiled)) if is_complete else content, compiled, is_complete)
+    compiled, references, is_complete = script.read_script(data)
+    source = (lambda: as_tensor(script.write_script(compiled, references))) if is_complete else lambda: content
+    return Program(kind, source, compiled, is_complete, references)
 
 
 def program_of(given: Given) -> Program:
@@ -168,9 +172,9 @@ def _as_aten(given: ExportedProgram) -> Program | None:
 
 
 def _of_script(given: torch.jit.ScriptModule) -> Program:
-    script.prepare(given)
-    bare = as_tensor(script.write_script(given))
-    return Program(SCRIPT, lambda: bare, given, True)
+    references = script.prepare(given)
+    bare = as_tensor(script.write_script(given, references))
+    return Program(SCRIPT, lambda: bare, given, True, references)
 
 
 def output_names(program: Program) -> tuple[str, ...]:
@@ -229,6 +233,17 @@ def signature(program: Program) -> inspect.Signature:
     return inspect.signature(program.network.forward)
 
 
+def bind_references(program: Program, network: nn.Module) -> None:
+    """Let attributes that hold parameters a second time hold those that stand under their names now.
+
+    Args:
+        program: The program.
+        network: Its own, or a replica.
+    """
+    if program.references and isinstance(network, torch.jit.ScriptModule):
+        bind(network, program.references)
+
+
 def check_conversion(program: Program, convert: Callable[[Tensor], Tensor]) -> None:
     """Refuse to convert a network whose graph names a floating dtype: it would mix two.
 
@@ -247,6 +262,7 @@ def check_conversion(program: Program, convert: Callable[[Tensor], Tensor]) -> N
     if not changed:
         return
     network = program.network
+    bind_references(program, network)
     fixed = script.fixed_dtype(network) if isinstance(network, torch.jit.ScriptModule) else exported.fixed_dtype(network)
     if fixed:
         (dtype, found), *_ = changed.items()
@@ -264,10 +280,11 @@ def moved(program: Program, device: torch.device) -> Program:
         device: Where operators are to make their values, and constants to be.
     """
     if isinstance(program.network, torch.jit.ScriptModule) and constants_bytes(program):
-        network = script.read_script(as_bytes(program.content), device)[0]
+        network = script.read_script(as_bytes(program.content), device).network
         for name, tensor in tensors_of(program.network).items():
             place(network, name, tensor)
         network.train(program.network.training)
+        bind_references(program, network)
         return replace(program, source=lambda: program.content, network=network)
     if program.kind == EXPORT:
         exported.retarget(program.network, device)

@@ -13,16 +13,17 @@ import inspect
 import io
 import os
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from zoo_core import ParameterError
+from zoo_core import ParameterError, listing
 from zoo_pytorch.archives import entries, names, without, written
+from zoo_pytorch.references import Reference, bind, find_references, loose_tensors, nodes_in
 from zoo_pytorch.weights import empty, place, tensors_of
 
 #: An entry of ours: the weights of this program lie beside it. TorchScript keeps files of its users in this folder.
@@ -35,8 +36,26 @@ TRACED = "traced_inputs"
 FLOATING = {5: "float16", 6: "float32", 7: "float64", 15: "bfloat16"}
 
 
-def write_script(network: torch.jit.ScriptModule) -> bytes:
+class Script(NamedTuple):
+    """A network of TorchScript as it was read.
+
+    Attributes:
+        network: Its weights are on the meta device where they were not inside.
+        references: Its attributes that hold parameters.
+        is_complete: Whether the weights were inside.
+    """
+
+    network: torch.jit.ScriptModule
+    references: tuple[Reference, ...]
+    is_complete: bool
+
+
+def write_script(network: torch.jit.ScriptModule, references: Sequence[Reference] = ()) -> bytes:
     """The archive of a network without its weights.
+
+    Args:
+        network: It is not changed.
+        references: What `prepare` found in it.
 
     Raises:
         ParameterError: TorchScript cannot save it.
@@ -44,7 +63,9 @@ def write_script(network: torch.jit.ScriptModule) -> bytes:
     stream = io.BytesIO()
     with _undeprecated():
         try:
-            torch.jit.save(_without_values(network), stream)
+            torch.jit.save(_without_values(network, references), stream)
+        except ParameterError:
+            raise
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
     return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(b"")})
@@ -59,8 +80,8 @@ def _is_needed(name: str) -> bool:
     return not name.endswith(UNNEEDED) and not name.startswith(TRACED)
 
 
-def read_script(content: memoryview, device: torch.device | None = None) -> tuple[torch.jit.ScriptModule, bool]:
-    """The network of an archive, and whether the weights were inside; else they are on the meta device.
+def read_script(content: memoryview, device: torch.device | None = None) -> Script:
+    """The network of an archive.
 
     TorchScript is not inspected: its code may read and write files. Whoever calls this trusts it.
 
@@ -69,7 +90,7 @@ def read_script(content: memoryview, device: torch.device | None = None) -> tupl
         device: Where its constants go; None: the CPU.
 
     Raises:
-        ParameterError: TorchScript cannot read it.
+        ParameterError: TorchScript cannot read it, or it is none that a block can run and save.
     """
     # Never what only describes lines of code: damaged, it ends the process.
     found = names(content)
@@ -78,11 +99,11 @@ def read_script(content: memoryview, device: torch.device | None = None) -> tupl
             network = torch.jit.load(file, map_location=device or torch.device("cpu"))  # type: ignore[no-untyped-call]  # torch's is untyped
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
-    prepare(network)
+    references = prepare(network)
     if OUTSIDE in found:
         empty(network, set(network.state_dict()))
-        return network, False
-    return network, True
+        bind(network, references)
+    return Script(network, references, OUTSIDE not in found)
 
 
 @contextmanager
@@ -104,8 +125,17 @@ def _memory() -> BinaryIO:
     return os.fdopen(os.memfd_create("program"), "w+b") if hasattr(os, "memfd_create") else io.BytesIO()
 
 
-def prepare(network: torch.jit.ScriptModule) -> None:
-    """Give a network what Python's modules have: parameters of their type, which others can share, and a mode."""
+def prepare(network: torch.jit.ScriptModule) -> tuple[Reference, ...]:
+    """Give a network what Python's modules have: parameters of their type, which others can share, and a mode.
+
+    Returns:
+        The attributes that hold parameters, for `bind` wherever these are exchanged.
+
+    Raises:
+        ParameterError: It has no method ``forward``, or an attribute that cannot be kept right; it is unchanged then.
+    """
+    _check_forward(network)
+    references = find_references(network)
     for module in network.modules():
         # A frozen network has lost the flag, and it means nothing to it.
         if not hasattr(module, "training"):
@@ -114,6 +144,19 @@ def prepare(network: torch.jit.ScriptModule) -> None:
     for name, tensor in list(network.named_parameters(remove_duplicate=False)):
         if type(tensor) is not nn.Parameter:
             place(network, name, made.setdefault(id(tensor), _as_parameter(tensor)))
+    # Also where nothing was exchanged: what cannot be set is refused now, and not when it is too late.
+    bind(network, references, again=True)
+    return references
+
+
+def _check_forward(network: torch.jit.ScriptModule) -> None:
+    methods = network._c._method_names()
+    if "forward" not in methods:
+        has = f"only {listing(methods, limit=4, near_to='forward')}" if methods else "no method at all"
+        raise ParameterError(
+            f"the TorchScript program has no method 'forward', {has}: script or trace a module whose forward calls what it is "
+            "to compute"
+        )
 
 
 def _as_parameter(tensor: Tensor) -> nn.Parameter:
@@ -125,12 +168,13 @@ def _first_line(error: Exception) -> str:
     return lines[0][:300]
 
 
-def _without_values(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+def _without_values(network: torch.jit.ScriptModule, references: Sequence[Reference]) -> torch.jit.ScriptModule:
     """A copy whose weights have their shapes and no values: each is one element of one storage, seen as many.
 
     A copy, because someone else may run the network meanwhile.
     """
     copied = copy.deepcopy(network)
+    bind(copied, references)
     zeros: dict[torch.dtype, Tensor] = {}
     for tensor in {id(value): value for value in copied.state_dict(keep_vars=True).values()}.values():
         zero = zeros.setdefault(tensor.dtype, torch.zeros((), dtype=tensor.dtype))
@@ -158,11 +202,10 @@ def constants_bytes(content: memoryview) -> int:
 
 def fixed_dtype(network: torch.jit.ScriptModule) -> str:
     """The first node that makes values of a floating dtype that it names; "" where there is none."""
-    weights = {id(tensor) for tensor in tensors_of(network).values()}
+    weights = {id(tensor): tensor for tensor in tensors_of(network).values()}
     for node in _nodes(network):
         if node.kind() == "prim::GetAttr":
-            value = _attribute(network, node)
-            if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in weights:
+            if any(tensor.is_floating_point() for tensor in loose_tensors(_attribute(network, node), weights)):
                 return f"attribute {node.s('name')}"
         elif node.kind() == "prim::Constant":
             kind = node.kindOf("value") if node.hasAttribute("value") else ""
@@ -212,11 +255,4 @@ def _nodes(network: torch.jit.ScriptModule) -> Iterator[Any]:
         graph = network.inlined_graph
     except RuntimeError:  # a network without `forward`
         return
-    yield from _in_blocks(graph)
-
-
-def _in_blocks(block: Any) -> Iterator[Any]:
-    for node in block.nodes():
-        yield node
-        for inner in node.blocks():
-            yield from _in_blocks(inner)
+    yield from nodes_in(graph)

@@ -119,8 +119,10 @@ class SymbolBlock(nn.Module):
         """
         # The child and not the program's own: whoever replicates modules, or compiles them, exchanges children.
         network = self._modules.get(CHILD)
-        if network is None:
+        if network is None or self._program is None:
             raise ParameterError(EMPTY)
+        if self._program.references:
+            programs.bind_references(self._program, network)
         return network(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
@@ -169,6 +171,9 @@ class SymbolBlock(nn.Module):
         if program is not None:
             self.add_module(CHILD, program.network)
             program.network.train(self.training)
+            if program.references and not self._load_state_dict_post_hooks:
+                # `forward` would do it; but a user may run, or save, the child itself.
+                self.register_load_state_dict_post_hook(_bind_after_loading)  # type: ignore[no-untyped-call]  # torch's is untyped
 
     # What torch does with every module.
 
@@ -197,8 +202,10 @@ class SymbolBlock(nn.Module):
             programs.check_conversion(self._program, fn)
             before = _device(self._program.network)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's is untyped
-        if self._program is not None and _device(self._program.network) not in (before, torch.device("meta")):
-            self._hold(programs.moved(self._program, _device(self._program.network)))
+        if self._program is not None:
+            programs.bind_references(self._program, self._program.network)
+            if _device(self._program.network) not in (before, torch.device("meta")):
+                self._hold(programs.moved(self._program, _device(self._program.network)))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -224,6 +231,7 @@ class SymbolBlock(nn.Module):
         program = programs.read_program(saved["content"])
         for name, tensor in saved["tensors"].items():
             place(program.network, name, tensor)
+        programs.bind_references(program, program.network)
         self._program = replace(program, source=lambda: saved["content"], is_complete=saved["is_complete"])
         self.add_module(CHILD, program.network)
         program.network.train(saved["training"])
@@ -237,6 +245,12 @@ class SymbolBlock(nn.Module):
             memo[id(state["_saved"]["content"])] = state["_saved"]["content"]
         copied.__setstate__(copy.deepcopy(state, memo))
         return copied
+
+
+def _bind_after_loading(block: nn.Module, _: Any) -> None:
+    program = block._program
+    if isinstance(program, Program):
+        programs.bind_references(program, program.network)
 
 
 def _device(network: nn.Module) -> torch.device:

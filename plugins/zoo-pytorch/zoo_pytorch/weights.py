@@ -22,15 +22,32 @@ def tensors_of(network: nn.Module, *, recurse: bool = True) -> dict[str, Tensor]
 def place(network: nn.Module, name: str, tensor: Tensor) -> None:
     """Put a tensor where a network holds a parameter or buffer of this name; the object itself is held then."""
     path, _, leaf = name.rpartition(".")
-    # TorchScript's modules have no `get_submodule`.
-    holder = network
-    for part in path.split(".") if path else ():
-        holder = holder._modules[part]  # type: ignore[assignment]  # it is there: the name was listed
+    holder = module_at(network, path)
     if isinstance(holder, torch.jit.ScriptModule):
         setattr(holder, leaf, tensor)
     else:
         registry = holder._parameters if leaf in holder._parameters else holder._buffers
         registry[leaf] = tensor  # type: ignore[assignment]  # a parameter where one was
+
+
+def module_at(network: nn.Module, path: str) -> nn.Module:
+    """The module at a path, "" for the network itself.
+
+    Raises:
+        KeyError: None is there.
+    """
+    # TorchScript's modules have no `get_submodule`.
+    found = network
+    for part in path.split(".") if path else ():
+        found = found._modules[part]  # type: ignore[assignment]  # a module where a path leads
+    return found
+
+
+def tensor_at(network: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer of this name."""
+    path, _, leaf = name.rpartition(".")
+    found: Tensor = getattr(module_at(network, path), leaf)
+    return found
 
 
 def empty(network: nn.Module, names: set[str]) -> None:
