@@ -141,3 +141,10 @@ class Engine(ABC):
     def prepare(self, block: Any, options: Mapping[str, str]) -> None:
         """Make a loaded block ready to predict (evaluation mode, compilation), following `options`; by default it is ready."""
         return
+
+    def collect(self) -> None:
+        """Free what a closed model leaves behind; called after its block was dropped. By default nothing is left.
+
+        Python frees what nobody refers to at once, but blocks that refer to themselves only when it looks for such cycles.
+        """
+        return

@@ -204,8 +204,14 @@ class Model:
         return Check(engine=self.engine, device=self.device, outputs=outputs, rtol=golden.rtol, atol=golden.atol)
 
     def close(self) -> None:
-        """Drop the references to the block and to the parameter file; a block that was taken out stays usable."""
+        """Drop the references to the block and to the parameter file, and free their memory.
+
+        A block that was taken out stays usable, and keeps its memory.
+        """
+        was_open = self.block is not None
         self.block = self.golden_file = None
+        if was_open:
+            self._engine.collect()
 
     def __enter__(self) -> Model:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,10 @@ class MXNetEngine(Engine):
                 leads to a parameter.
         """
         parameters.save(block, target, header, extra or {})
+
+    def collect(self) -> None:
+        """Let Python look for cycles: a Gluon block is in one with what gives its children their names."""
+        gc.collect()
 
     def programs(self, block: Any) -> dict[str, str]:
         """The symbols that a Gluon block holds: the name of each among its parameters -> ``mxnet.symbol``."""
