@@ -49,9 +49,10 @@ class Tree:
             raise self.unsafe(name, "is a file and has the name of the folder itself")
         self._add_folder(name, path.rpartition("/")[0])
         key = folded(path)
-        other = self._files.get(key, self._folders.get(key))
-        if other is not None:
-            raise self.unsafe(name, self._collision(path, other))
+        if key in self._folders:
+            raise self.unsafe(name, f"is a file where '{printable(self._folders[key])}' is a folder")
+        if key in self._files:
+            raise self.unsafe(name, self._collision(path, self._files[key]))
         self._files[key] = path
         return path
 
@@ -91,7 +92,8 @@ class Tree:
     def _collision(self, path: str, other: str) -> str:
         if path == other:
             return "stands in it twice, and readers differ in which they take"
-        return f"and '{printable(other)}' are one name where case, or the form of a letter, does not count"
+        # Two forms of one letter look alike, and are told apart by their codes.
+        return f"is {path!a}, and {other!a} is the same where case, or the form of a letter, does not count"
 
     def _path(self, name: str) -> str:
         fact = _fault(name)

@@ -261,7 +261,11 @@ def _unpack_tar(stream: Readable, writer: _Writer) -> None:
 def _unpack_tgz(stream: BinaryIO, writer: _Writer) -> None:
     # Headers inflate as well, and no member counts them.
     with _inflating(stream) as inflating:
-        _unpack_tar(_Bounded(inflating, writer), writer)
+        bounded = _Bounded(inflating, writer)
+        _unpack_tar(bounded, writer)
+        # Its sum stands at its end, behind what fills up the tar file.
+        while bounded.read(CHUNK):
+            pass
 
 
 class _Bounded:
@@ -368,6 +372,8 @@ def _check_distinct_bytes(infos: Iterable[zipfile.ZipInfo], writer: _Writer) -> 
     """Refuse entries that share their compressed bytes, by which a small file becomes a large one (Fifield, WOOT 2019)."""
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < 0:
+            raise MalformedError("its directory says that an entry lies before its beginning")
         if info.header_offset < end:
             raise writer.tree.unsafe(_name(info), "has its bytes in common with another member")
         end = info.header_offset + _LOCAL_HEADER_SIZE + info.compress_size
@@ -379,6 +385,7 @@ class _Guarded(io.RawIOBase):
     def __init__(self, stream: BinaryIO, writer: _Writer) -> None:
         super().__init__()
         self._stream, self._writer = stream, writer
+        self._size = stream.seek(0, io.SEEK_END)
         self._bound: int | None = max(writer.limits.max_members * _DIRECTORY_ENTRY, CHUNK)
 
     def readable(self) -> bool:
@@ -391,8 +398,6 @@ class _Guarded(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position."""
-        if whence == io.SEEK_SET and offset < 0:
-            raise MalformedError("its directory says that an entry lies before its beginning")
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
@@ -403,9 +408,12 @@ class _Guarded(io.RawIOBase):
         """The next bytes."""
         if self._bound is None:
             return self._stream.read(size)
+        # As much memory is taken as is asked for, whatever is there.
+        left = max(self._size - self._stream.tell(), 0)
+        size = min(size, left) if size >= 0 else left
         if size > self._bound:
             raise self._writer.too_many()
-        content = self._stream.read(size if size >= 0 else self._bound)
+        content = self._stream.read(size)
         # Each entry of the directory begins so.
         if content.count(_ENTRY_MAGIC) > self._writer.limits.max_members:
             raise self._writer.too_many()

@@ -79,7 +79,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def everything(folder: Path) -> list[Path]:
     """The files below a folder, what a broken download may have left behind among them; locks and notes are not content."""
-    return [path for path in folder.rglob("*") if path.is_file() and not set(path.parts) & {"locks", "checked", "leases", "folders"}]
+    notes = {"locks", "checked", "leases", "folders", "unpacked"}
+    return [path for path in folder.rglob("*") if path.is_file() and not notes & set(path.parts)]
 
 
 def is_read_only(path: Path) -> bool:
