@@ -128,7 +128,7 @@ class Cache:
             parts = {file.key: self._part(record, file, repository, progress, keep=keep) for file in record.files}
             layout = joined(record, parts.values())
             try:
-                folder = self._assembled(record, layout) if layout.blobs or layout.folders else None
+                folder = self._assembled(record, layout) if any(part.place is None for part in parts.values()) else None
                 break
             except CacheError:
                 # Somebody who makes room may have deleted what no folder had yet.
