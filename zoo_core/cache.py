@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from warnings import warn
@@ -124,18 +124,26 @@ class Cache:
         self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool
     ) -> tuple[Path | None, dict[str, Path]]:
         """The folder of an artifact, if it needs one, and where its files are."""
-        for attempt in range(_ATTEMPTS):
-            parts = {file.key: self._part(record, file, repository, progress, keep=keep) for file in record.files}
-            layout = joined(record, parts.values())
-            try:
-                folder = self._assembled(record, layout) if any(part.place is None for part in parts.values()) else None
-                break
-            except CacheError:
-                # Somebody who makes room may have deleted what no folder had yet.
-                if attempt + 1 == _ATTEMPTS or all(blob.is_file() for blob in layout.blobs.values()):
-                    raise
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(_VanishedError):
+                return self._placed_once(record, repository, progress, keep=keep)
+        return self._placed_once(record, repository, progress, keep=keep)
+
+    def _placed_once(
+        self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool
+    ) -> tuple[Path | None, dict[str, Path]]:
+        parts = self._parts(record, repository, progress, keep=keep)
+        layout = joined(record, parts.values())
+        folder = self._assembled(record, layout) if any(part.place is None for part in parts.values()) else None
         placed = {file.key: parts[file.key].path(file, folder) for file in record.files}
         return folder, {key: path for key, path in placed.items() if path is not None}
+
+    def _parts(self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool) -> dict[str, Part]:
+        """What the files of an artifact became, verified and unpacked, by their keys."""
+        here = {file.key: self._here(record, file, repository, keep=keep) for file in record.files}
+        absent = [file for file in record.files if here[file.key] is None]
+        found = {key: part for key, part in here.items() if part is not None}
+        return found | {file.key: self._brought(record, file, repository, progress) for file in absent}
 
     def _assembled(self, record: ModelRecord, layout: Layout) -> Path:
         """The folder of an artifact: that of a layer, if one has it whole, else ours."""
@@ -144,9 +152,9 @@ class Cache:
                 folder = Folders(layer).sound(record, layout)
                 if folder is not None:
                     return folder
-        return self._folders.assemble(
-            record, Layout({name: self._own(blob) for name, blob in layout.blobs.items()}, layout.folders)
-        )
+        own = Layout({name: self._own(blob) for name, blob in layout.blobs.items()}, layout.folders)
+        with _needing(own.blobs.values()):
+            return self._folders.assemble(record, own)
 
     def _own(self, blob: Path) -> Path:
         """A content in the store that is ours; what lies in a layer is copied, since a link would be a change there."""
@@ -157,41 +165,51 @@ class Cache:
             raise IntegrityError(f"{blob} is damaged", expected=blob.name, url=str(blob))
         return own
 
-    def _part(
-        self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None, *, keep: bool
-    ) -> Part:
-        """What one file of an artifact became, unpacked if it is an archive."""
-        how = unpacked_as(file)
+    def _here(self, record: ModelRecord, file: ArtifactFile, repository: Repository, *, keep: bool) -> Part | None:
+        """What a file became that is on this machine, unpacked if it is an archive; None where it must be fetched."""
+        local, how = repository.local_path(file), unpacked_as(file)
         if how is not None:
-            return unpacked_part(file, how, self._contents(record, file, how, repository, progress))
-        path = self._file(record, file, repository, progress, keep=keep)
-        return Part(layout=Layout({file.name: path})) if self._is_blob(path) else Part(place=path)
+            contents = self._sound_contents(file, how, local)
+            if contents is not None:
+                return unpacked_part(file, how, contents)
+            archive = local or self._sound_blob(file)
+            return self._unpacked(record, file, how, archive, local) if archive is not None else None
+        if local is not None:
+            path = self._kept(file, local, record) if keep else self._in_place(file, local, record)[0]
+            return Part(layout=Layout({file.name: path})) if keep else Part(place=path)
+        blob = self._sound_blob(file)
+        return Part(layout=Layout({file.name: blob})) if blob is not None else None
 
-    def _contents(
-        self, record: ModelRecord, file: ArtifactFile, how: str, repository: Repository, progress: Progress | None
-    ) -> Contents:
-        local = repository.local_path(file)
-        found = self._sound_contents(file, how, local)
-        if found is not None:
-            return found
-        with self._store.lock(f"{how} {file.sha256 or file.url}"):
-            found = self._sound_contents(file, how, local)
-            if found is not None:
-                return found
-            if local is not None:
-                # Anew, whatever is known of it: it may have changed with its size and time kept.
-                digests = digest_file(local)
-                self._check(file, digests, str(local), record)
-                self._store.remember(local, digests)
-                return self._unpacked(record, file, how, local, digests.sha256)
-            archive = self._file(record, file, repository, progress, keep=False)
-            contents = self._unpacked(record, file, how, archive, archive.name)
-            self._store.discard(archive)
-            return contents
+    def _brought(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Part:
+        """What a file became that another process brought meanwhile, or that is downloaded now."""
+        with self._store.lock(file.sha256 or file.url):
+            part = self._here(record, file, repository, keep=False)
+            if part is not None:
+                return part
+            blob, how = self._download(record, file, repository, progress), unpacked_as(file)
+            if how is None:
+                return Part(layout=Layout({file.name: blob}))
+            return self._unpacked(record, file, how, blob, None)
 
-    def _unpacked(self, record: ModelRecord, file: ArtifactFile, how: str, archive: Path, sha256: str) -> Contents:
-        what = f"{printable(file.key)} of {printable(record.reference)} ({shown_url(file.url)})"
-        return unpack_into(self._store, archive, sha256, how, what=what, limits=self._limits)
+    def _unpacked(self, record: ModelRecord, file: ArtifactFile, how: str, archive: Path, local: Path | None) -> Part:
+        """What an archive became: a content of the store, which is not needed any more then, or a file of the user's."""
+        with self._store.lock(f"unpack {file.sha256 or file.url}"):
+            contents = self._sound_contents(file, how, local)
+            if contents is None:
+                sha256 = archive.name if local is None else self._hashed_anew(record, file, local)
+                what = f"{printable(file.key)} of {printable(record.reference)} ({shown_url(file.url)})"
+                with _needing([archive]):
+                    contents = unpack_into(self._store, archive, sha256, how, what=what, limits=self._limits)
+            if local is None:
+                self._store.discard(archive)
+        return unpacked_part(file, how, contents)
+
+    def _hashed_anew(self, record: ModelRecord, file: ArtifactFile, local: Path) -> str:
+        """The digest of a local file, whatever is known of it: it may have changed with its size and time kept."""
+        digests = digest_file(local)
+        self._check(file, digests, str(local), record)
+        self._store.remember(local, digests)
+        return digests.sha256
 
     def _sound_contents(self, file: ArtifactFile, how: str, local: Path | None) -> Contents | None:
         sha256 = self._digest_of(file, local)
@@ -225,22 +243,6 @@ class Cache:
         return None if blob is None else Part(layout=Layout({file.name: blob})) if how is None else Part(place=blob)
 
     # From an address to a verified content.
-
-    def _file(
-        self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None, *, keep: bool
-    ) -> Path:
-        """A file where it lies, or its blob."""
-        local = repository.local_path(file)
-        if local is not None:
-            return self._kept(file, local, record) if keep else self._in_place(file, local, record)[0]
-        blob = self._sound_blob(file)
-        if blob is not None:
-            return blob
-        with self._store.lock(file.sha256 or file.url):
-            return self._sound_blob(file) or self._download(record, file, repository, progress)
-
-    def _is_blob(self, path: Path) -> bool:
-        return any(store.holds(path) for store in self._stores)
 
     def _sound_blob(self, file: ArtifactFile) -> Path | None:
         sha256 = file.sha256 or self._first_seen(file)
@@ -322,6 +324,21 @@ class Cache:
             # A file that was changed with its size and time kept shows it only now, and what is known of it is wrong.
             self._store.forget(path)
         raise IntegrityError(f"{path} changed while it was copied", expected=sha256, url=str(path))
+
+
+class _VanishedError(CacheError):
+    """A content was deleted that was here a moment ago, by somebody who makes room or had unpacked it."""
+
+
+@contextlib.contextmanager
+def _needing(contents: Iterable[Path]) -> Iterator[None]:
+    """Tell a cache that cannot be written from one that somebody else deletes from."""
+    try:
+        yield
+    except CacheError as error:
+        if all(path.is_file() for path in contents):
+            raise
+        raise _VanishedError(str(error)) from error
 
 
 @contextlib.contextmanager

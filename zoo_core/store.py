@@ -25,6 +25,7 @@ from zoo_core.atomic import atomic_file, make_read_only, remove, replace, unique
 from zoo_core.errors import CacheError, RepositoryError, ZooError
 
 CHUNK = 1 << 20
+BLOBS = "blobs"
 
 
 class Digests(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class Store:
     def __init__(self, home: Path, *, is_read_only: bool = False) -> None:
         self.home = home
         self._is_read_only = is_read_only
-        self._blobs = home / "blobs"
+        self._blobs = home / BLOBS
 
     def blob(self, sha256: str) -> Path:
         """Where a content lies, if it is here."""
@@ -93,7 +94,7 @@ class Store:
             self.write(self._note(path), json.dumps(note).encode())
 
     def forget(self, path: Path) -> None:
-        """Drop what is known of a file, which is not true any more."""
+        """Drop what is known of a file, which is not true any more or not there."""
         with self.writing():
             remove(self._note(path))
 
