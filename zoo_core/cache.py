@@ -23,7 +23,7 @@ from warnings import warn
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
-from zoo_core.errors import CacheError, IntegrityError, MetadataError, RepositoryError, ZooWarning
+from zoo_core.errors import CacheError, IntegrityError, MetadataError, RepositoryError, UnsafeArchiveError, ZooWarning
 from zoo_core.folders import Folders, Layout
 from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
@@ -198,8 +198,13 @@ class Cache:
             if contents is None:
                 sha256 = archive.name if local is None else self._hashed_anew(record, file, local)
                 what = f"{printable(file.key)} of {printable(record.reference)} ({shown_url(file.url)})"
-                with _needing([archive]):
-                    contents = unpack_into(self._store, archive, sha256, how, what=what, limits=self._limits)
+                try:
+                    with _needing([archive]):
+                        contents = unpack_into(self._store, archive, sha256, how, what=what, limits=self._limits)
+                except (UnsafeArchiveError, IntegrityError):
+                    # It would be refused the next time too.
+                    self._store.discard(archive)
+                    raise
             if local is None:
                 self._store.discard(archive)
         return unpacked_part(file, how, contents)

@@ -241,7 +241,7 @@ def test_a_hostile_member_leaves_nothing_of_the_others(cache: Cache, tmp_path: P
         cache.files(wanted, remote)
     text = str(caught.value)
     assert text.startswith(f"model of com.example/net@1.0 ({URL}net.tgz): member '../../../evil' leads out of its folder")
-    assert [path.name for path in everything(cache)] == [make.sha256(content)]
+    assert everything(cache) == []
     assert leftovers(cache) == []
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
@@ -250,7 +250,7 @@ def test_a_damaged_archive_leaves_nothing(cache: Cache) -> None:
     content = ZIP[:100]
     with pytest.raises(IntegrityError, match="the archive cannot be read"):
         cache.files(model(packed("model", "net.zip", content)), Memory(model=content))
-    assert [path.name for path in everything(cache)] == [make.sha256(content)]
+    assert everything(cache) == []
 
 
 def test_a_wrong_digest_is_told_before_anything_is_unpacked(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

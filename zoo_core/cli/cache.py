@@ -140,7 +140,7 @@ def seconds(text: str) -> float:
     Raises:
         CriteriaError: It is none.
     """
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw])", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([smhdw])", text.strip().lower())
     if found is None and text.strip() != "0":
         raise CriteriaError(f"--older-than {text!r}: expected an age such as 30d, 12h or 2w (s, m, h, d, w)")
     return float(found[1]) * _UNITS_S[found[2]] if found is not None else 0.0
@@ -155,7 +155,7 @@ def byte_count(text: str) -> int:
     Raises:
         CriteriaError: It is none.
     """
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?(?:([kmgt]?)(i?)b)?", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?(?:([kmgt]?)(i?)b)?", text.strip().lower())
     if found is None or (found[3] and not found[2]):
         raise CriteriaError(f"--max-size {text!r}: expected a size such as 20GB, 500MB or 2GiB")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS_BYTES[found[2] or ""])
