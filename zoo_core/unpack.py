@@ -38,6 +38,8 @@ FILES = ("gzip", "entry")
 MAX_INFLATION = 100
 FREE_INFLATION = 256 << 20
 MAX_MEMBERS = 200_000
+#: Files that are flushed one by one; for more, all that was written on the machine is.
+_MANY = 200
 #: Bytes of a zip file's directory for each member that is allowed: a name, times, and owners.
 _DIRECTORY_ENTRY = 512
 #: Bytes of a tar file's headers for each member: its own, one for a long name and one for attributes.
@@ -121,7 +123,7 @@ def unpack(archive: Path, how: str, folder: Path, *, what: str, limits: Limits |
     }  # fmt: skip
     with archive.open("rb") as stream, _explained(what):
         unpackers[how](stream, writer)
-    return writer.unpacked()
+    return writer.flushed()
 
 
 #: The name of the one file that comes out of what is no folder.
@@ -161,8 +163,6 @@ class _Writer:
                 self._take(len(piece), name)
                 digest.update(piece)
                 stream.write(piece)
-            stream.flush()
-            os.fsync(stream.fileno())
         self._files[path] = UnpackedFile(path, digest.hexdigest(), size)
 
     def copy(self, name: str, of: str) -> None:
@@ -186,8 +186,14 @@ class _Writer:
                 "Free some by `zoo cache prune`, or set ZOO_HOME to a folder on another disk"
             )
 
-    def unpacked(self) -> Unpacked:
-        """What was written."""
+    def flushed(self) -> Unpacked:
+        """What was written, and will still be there after the power failed."""
+        if len(self._files) > _MANY and hasattr(os, "sync"):
+            # One by one they would take milliseconds each.
+            os.sync()
+        else:
+            for path in self._files:
+                _flush(self._folder / path)
         parents = {path.rpartition("/")[0] for path in (*self._files, *self._folders)}
         return Unpacked(tuple(self._files.values()), tuple(sorted(self._folders - parents)))
 
@@ -426,6 +432,12 @@ class _Guarded(io.RawIOBase):
         archive = zipfile.ZipFile(self)
         self._bound = None
         return archive
+
+
+def _flush(path: Path) -> None:
+    # Windows flushes only what is open for writing.
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 def _pieces(stream: Readable) -> Iterator[bytes]:

@@ -263,6 +263,16 @@ def test_what_the_disk_refuses_is_the_disks_error(tmp_path: Path, monkeypatch: p
         unpacked(make.zipped(MEMBERS), "zip", tmp_path)
 
 
+def test_everything_is_flushed_one_by_one_or_at_once_where_it_is_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("one"))
+    monkeypatch.setattr(os, "sync", lambda: done.append("all"))
+    for number, count in enumerate((3, 300)):
+        (tmp_path / str(number)).mkdir()
+        unpacked(make.zipped({str(name): b"x" for name in range(count)}), "zip", tmp_path / str(number))
+    assert done == ["one"] * 3 + ["all"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX's")
 def test_memory_does_not_grow_with_what_is_inside(tmp_path: Path) -> None:
     import tracemalloc
