@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+#: What the name of all that is not whole yet begins with.
+PARTIAL = ".partial-"
+
 
 def unique_name() -> str:
     """A hidden name that no other process uses, for what is not whole yet."""
-    return f".partial-{os.urandom(16).hex()}"
+    return f"{PARTIAL}{os.urandom(16).hex()}"
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Artifacts to verified local files.
 
     blobs/, checked/, locks/      see `zoo_core.store`
-    artifacts/                    see `zoo_core.folders`
+    artifacts/, folders/          see `zoo_core.folders`
+    leases/                       see `zoo_core.lease`
+    unpacked/                     see `zoo_core.contents`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/<key>                   the last index of each remote repository
 
@@ -14,18 +16,20 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from warnings import warn
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
-from zoo_core.errors import CacheError, IntegrityError, RepositoryError, ZooWarning
-from zoo_core.folders import Folders
-from zoo_core.metadata import archive_kind
+from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
+from zoo_core.errors import CacheError, IntegrityError, MetadataError, RepositoryError, UnsafeArchiveError, ZooWarning
+from zoo_core.folders import Folders, Layout
+from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
 from zoo_core.store import CHUNK, Digests, Store, digest_file, key_of
+from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import bytes_text, printable, shown_url
 
 #: A body may be this much larger than its document says, since published sizes are sometimes wrong.
@@ -33,6 +37,9 @@ SIZE_TOLERANCE = 4
 _SLACK = 1 << 20
 #: Bytes that are read of a file whose document declares no size; more than any model has, and less than a disk.
 MAX_UNDECLARED = 100 << 30
+
+#: How often an artifact's folder is made where others delete what it is made of.
+_ATTEMPTS = 3
 
 #: Called with (done bytes, total bytes, name); if it has a ``close``, that is called when the downloads end or fail.
 Progress = Callable[[int, int | None, str], object]
@@ -43,106 +50,229 @@ class Cache:
 
     Args:
         home: The folder; made at the first write.
+        layers: Caches below it, which are read and never written; the first that has a content gives it.
+        limits: What one archive may become.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, layers: Sequence[Path] = (), limits: Limits | None = None) -> None:
         self.home = home
         self._store = Store(home)
         self._folders = Folders(self._store)
+        self._layers = tuple(Store(layer, is_read_only=True) for layer in layers)
+        self._limits = limits or Limits()
 
     def files(
         self, record: ModelRecord, repository: Repository, *, progress: Progress | None = None, keep: bool = False
     ) -> dict[str, Path]:
-        """The files of an artifact by their keys, verified; what is not on this machine is downloaded.
+        """The files of an artifact by their keys, verified; what is not on this machine is downloaded, archives are unpacked.
 
-        A file that is local already is read where it lies; the others lie in the artifact's folder, under their own names.
+        A file that is local already is read where it lies; the others lie in the artifact's folder, under their own names. An
+        archive that becomes a folder is that folder here: the artifact's own where it has no name.
 
         Args:
             keep: Copy also what could be read in place, so that all files lie in the folder.
 
         Raises:
-            IntegrityError: The bytes are not those promised; nothing remains of them.
+            IntegrityError: The bytes are not those promised, or an archive is damaged; nothing remains of them.
+            UnsafeArchiveError: An archive would write outside the folder, or more than it may; nothing remains of it.
             RepositoryError: They cannot be had.
             CacheError: The cache cannot be written.
         """
         for file in record.files:
             check_supported(record, file)
         with _ending(progress):
-            found = {file.key: self._file(record, file, repository, progress, keep=keep) for file in record.files}
-        blobs = self._blobs_among(record, found)
-        folder = self._folders.assemble(record, blobs) if blobs else None
-        return {file.key: folder / file.name if folder and file.name in blobs else found[file.key] for file in record.files}
+            return self._placed(record, repository, progress, keep=keep)[1]
 
     def folder(self, record: ModelRecord, repository: Repository, *, progress: Progress | None = None) -> Path:
         """One folder with all files of an artifact under their own names.
 
         Raises:
-            IntegrityError, RepositoryError, CacheError: As for `files`.
+            IntegrityError, UnsafeArchiveError, RepositoryError, CacheError: As for `files`.
         """
-        files = self.files(record, repository, progress=progress, keep=True)
-        return next(iter(files.values())).parent if files else self._folders.assemble(record, {})
+        for file in record.files:
+            check_supported(record, file)
+        with _ending(progress):
+            folder = self._placed(record, repository, progress, keep=True)[0]
+        return folder or self._folders.assemble(record, Layout({}))
 
     def local(self, record: ModelRecord, repository: Repository | None) -> dict[str, Path]:
         """The files of an artifact that are on this machine, by key; nothing is read."""
-        found = {file.key: self._found(file, repository) for file in record.files}
-        known = {key: path for key, path in found.items() if path is not None}
-        blobs = self._blobs_among(record, known)
-        folder = self._folders.path(record, blobs)
-        named = {file.key: folder / file.name for file in record.files if file.name in blobs}
-        return {key: named[key] if key in named and named[key].is_file() else path for key, path in known.items()}
+        parts = {file.key: part for file in record.files if (part := self._known(file, repository)) is not None}
+        layout = joined(record, parts.values())
+        places = [Folders(store).path(record, layout) for store in self._stores]
+        folder = next((place for place in places if place.is_dir()), None)
+        found = {file.key: parts[file.key].path(file, folder) for file in record.files if file.key in parts}
+        return {key: path for key, path in found.items() if path is not None}
 
     def has(self, record: ModelRecord, repository: Repository | None) -> bool:
         """Whether all files of an artifact are on this machine; nothing is read."""
-        return all(self._found(file, repository) is not None for file in record.files)
+        return all(self._known(file, repository) is not None for file in record.files)
 
     def known_index(self, url: str) -> StoredIndex:
         """The last index that was seen of a repository."""
-        return StoredIndex(self._store, self.home / "index" / key_of(url))
+        return StoredIndex(
+            self._store, self.home / "index" / key_of(url), [layer.home / "index" / key_of(url) for layer in self._layers]
+        )
 
-    def _file(
-        self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None, *, keep: bool
-    ) -> Path:
-        """A file where it lies, or its blob."""
-        local = repository.local_path(file)
-        if local is not None:
-            return self._kept(file, local, record) if keep else self._in_place(file, local, record)[0]
-        blob = self._sound_blob(file)
-        if blob is not None:
+    @property
+    def _stores(self) -> tuple[Store, ...]:
+        return (self._store, *self._layers)
+
+    # From an artifact's files to its folder.
+
+    def _placed(
+        self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool
+    ) -> tuple[Path | None, dict[str, Path]]:
+        """The folder of an artifact, if it needs one, and where its files are."""
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(_VanishedError):
+                return self._placed_once(record, repository, progress, keep=keep)
+        return self._placed_once(record, repository, progress, keep=keep)
+
+    def _placed_once(
+        self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool
+    ) -> tuple[Path | None, dict[str, Path]]:
+        parts = self._parts(record, repository, progress, keep=keep)
+        layout = joined(record, parts.values())
+        folder = self._assembled(record, layout) if any(part.place is None for part in parts.values()) else None
+        placed = {file.key: parts[file.key].path(file, folder) for file in record.files}
+        return folder, {key: path for key, path in placed.items() if path is not None}
+
+    def _parts(self, record: ModelRecord, repository: Repository, progress: Progress | None, *, keep: bool) -> dict[str, Part]:
+        """What the files of an artifact became, verified and unpacked, by their keys."""
+        here = {file.key: self._here(record, file, repository, keep=keep) for file in record.files}
+        absent = [file for file in record.files if here[file.key] is None]
+        found = {key: part for key, part in here.items() if part is not None}
+        return found | {file.key: self._brought(record, file, repository, progress) for file in absent}
+
+    def _assembled(self, record: ModelRecord, layout: Layout) -> Path:
+        """The folder of an artifact: that of a layer, if one has it whole, else ours."""
+        for layer in self._layers:
+            if all(layer.holds(blob) for blob in layout.blobs.values()):
+                folder = Folders(layer).sound(record, layout)
+                if folder is not None:
+                    return folder
+        own = Layout({name: self._own(blob) for name, blob in layout.blobs.items()}, layout.folders)
+        with _needing(own.blobs.values()):
+            return self._folders.assemble(record, own)
+
+    def _own(self, blob: Path) -> Path:
+        """A content in the store that is ours; what lies in a layer is copied, since a link would be a change there."""
+        if self._store.holds(blob):
             return blob
+        own = self._store.copied(blob, blob.name)
+        if own is None:
+            raise IntegrityError(f"{blob} is damaged", expected=blob.name, url=str(blob))
+        return own
+
+    def _here(self, record: ModelRecord, file: ArtifactFile, repository: Repository, *, keep: bool) -> Part | None:
+        """What a file became that is on this machine, unpacked if it is an archive; None where it must be fetched."""
+        local, how = repository.local_path(file), unpacked_as(file)
+        if how is not None:
+            contents = self._sound_contents(file, how, local)
+            if contents is not None:
+                return unpacked_part(file, how, contents)
+            archive = local or self._sound_blob(file)
+            return self._unpacked(record, file, how, archive, local) if archive is not None else None
+        if local is not None:
+            path = self._kept(file, local, record) if keep else self._in_place(file, local, record)[0]
+            return Part(layout=Layout({file.name: path})) if keep else Part(place=path)
+        blob = self._sound_blob(file)
+        return Part(layout=Layout({file.name: blob})) if blob is not None else None
+
+    def _brought(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Part:
+        """What a file became that another process brought meanwhile, or that is downloaded now."""
         with self._store.lock(file.sha256 or file.url):
-            return self._sound_blob(file) or self._download(record, file, repository, progress)
+            part = self._here(record, file, repository, keep=False)
+            if part is not None:
+                return part
+            blob, how = self._download(record, file, repository, progress), unpacked_as(file)
+            if how is None:
+                return Part(layout=Layout({file.name: blob}))
+            return self._unpacked(record, file, how, blob, None)
 
-    def _blobs_among(self, record: ModelRecord, found: Mapping[str, Path]) -> dict[str, Path]:
-        """Of the files that were found, the blobs by the names that the document gives them."""
-        return {file.name: found[file.key] for file in record.files if file.key in found and self._store.holds(found[file.key])}
+    def _unpacked(self, record: ModelRecord, file: ArtifactFile, how: str, archive: Path, local: Path | None) -> Part:
+        """What an archive became: a content of the store, which is not needed any more then, or a file of the user's."""
+        with self._store.lock(f"unpack {file.sha256 or file.url}"):
+            contents = self._sound_contents(file, how, local)
+            if contents is None:
+                sha256 = archive.name if local is None else self._hashed_anew(record, file, local)
+                what = f"{printable(file.key)} of {printable(record.reference)} ({shown_url(file.url)})"
+                try:
+                    with _needing([archive]):
+                        contents = unpack_into(self._store, archive, sha256, how, what=what, limits=self._limits)
+                except (UnsafeArchiveError, IntegrityError):
+                    # It would be refused the next time too.
+                    self._store.discard(archive)
+                    raise
+            if local is None:
+                self._store.discard(archive)
+        return unpacked_part(file, how, contents)
 
-    def _found(self, file: ArtifactFile, repository: Repository | None) -> Path | None:
+    def _hashed_anew(self, record: ModelRecord, file: ArtifactFile, local: Path) -> str:
+        """The digest of a local file, whatever is known of it: it may have changed with its size and time kept."""
+        digests = digest_file(local)
+        self._check(file, digests, str(local), record)
+        self._store.remember(local, digests)
+        return digests.sha256
+
+    def _sound_contents(self, file: ArtifactFile, how: str, local: Path | None) -> Contents | None:
+        sha256 = self._digest_of(file, local)
+        found = (sound_contents(store, sha256, how) for store in self._stores) if sha256 else ()
+        return next((contents for contents in found if contents is not None), None)
+
+    def _digest_of(self, file: ArtifactFile, local: Path | None) -> str | None:
+        """The full digest of a file, as far as it is known."""
+        if local is None:
+            return file.sha256 or self._first_seen(file)
+        known = self._store.known(local)
+        return known.sha256 if known is not None and _agrees(file, known) else None
+
+    def _known(self, file: ArtifactFile, repository: Repository | None) -> Part | None:
+        """What a file of an artifact is known to have become; nothing is hashed."""
         try:
             local = repository.local_path(file) if repository else None
         except RepositoryError:
             return None
+        how, sha256 = unpacked_as(file), self._digest_of(file, local)
+        if how is not None and sha256:
+            found = (unpacked_contents(store, sha256, how) for store in self._stores)
+            contents = next((contents for contents in found if contents is not None), None)
+            if contents is not None:
+                return unpacked_part(file, how, contents)
         if local is not None:
-            return local if local.is_file() else None
-        sha256 = file.sha256 or self._first_seen(file)
-        blob = self._store.blob(sha256) if sha256 else None
-        return blob if blob is not None and blob.is_file() else None
+            return Part(place=local) if local.is_file() else None
+        blobs = [store.blob(sha256) for store in self._stores] if sha256 else []
+        blob = next((blob for blob in blobs if blob.is_file()), None)
+        # An archive that was downloaded, and whose unpacking was interrupted, needs no network either.
+        return None if blob is None else Part(layout=Layout({file.name: blob})) if how is None else Part(place=blob)
+
+    # From an address to a verified content.
 
     def _sound_blob(self, file: ArtifactFile) -> Path | None:
         sha256 = file.sha256 or self._first_seen(file)
-        return self._store.sound_blob(sha256) if sha256 else None
+        if not sha256:
+            return None
+        return self._store.sound_blob(sha256) or next(
+            filter(None, (self._layered(layer, sha256) for layer in self._layers)), None
+        )
+
+    def _layered(self, layer: Store, sha256: str) -> Path | None:
+        """A content of a layer, if it is there and sound; what a layer does not say of its files is found and noted here."""
+        blob = layer.blob(sha256)
+        known = layer.known(blob)
+        is_sound = known.sha256 == sha256 if known is not None else self._store.is_sound(blob, sha256)
+        return blob if is_sound else None
 
     def _first_seen(self, file: ArtifactFile) -> str | None:
         """The full digest that a weak one turned out to be at an earlier download."""
-        try:
-            return self._digest_note(file).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            return None
+        for store in self._stores:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                return (store.home / "digests" / _weak_key(file)).read_text("ascii").strip()
+        return None
 
     def _digest_note(self, file: ArtifactFile) -> Path:
-        weak = (
-            f"sha1:{file.sha1}" if file.sha1 else f"prefix:{file.sha256_prefix}:{file.url}" if file.sha256_prefix else file.url
-        )
-        return self.home / "digests" / key_of(weak)
+        return self.home / "digests" / _weak_key(file)
 
     def _download(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Path:
         with self._store.incoming() as partial:
@@ -201,6 +331,21 @@ class Cache:
         raise IntegrityError(f"{path} changed while it was copied", expected=sha256, url=str(path))
 
 
+class _VanishedError(CacheError):
+    """A content was deleted that was here a moment ago, by somebody who makes room or had unpacked it."""
+
+
+@contextlib.contextmanager
+def _needing(contents: Iterable[Path]) -> Iterator[None]:
+    """Tell a cache that cannot be written from one that somebody else deletes from."""
+    try:
+        yield
+    except CacheError as error:
+        if all(path.is_file() for path in contents):
+            raise
+        raise _VanishedError(str(error)) from error
+
+
 @contextlib.contextmanager
 def _ending(progress: Progress | None) -> Iterator[None]:
     """Close what shows the progress, however the block ends: a bar that stays hides the cursor."""
@@ -235,18 +380,18 @@ def _receive(file: ArtifactFile, repository: Repository, stream: BinaryIO, progr
 
 
 class StoredIndex:
-    """An index with its ETag, in one file; its age is the file's."""
+    """An index with its ETag, in one file; its age is the file's. Where it is not ours, that of a layer is read."""
 
-    def __init__(self, store: Store, path: Path) -> None:
-        self._store, self._path = store, path
+    def __init__(self, store: Store, path: Path, layered: Sequence[Path] = ()) -> None:
+        self._store, self._path, self._layered = store, path, layered
 
     def read(self) -> tuple[bytes, str, float] | None:
         """The content, the ETag and the age in seconds; None where none was seen."""
-        try:
-            etag, _, content = self._path.read_bytes().partition(b"\n")
-            return content, etag.decode("latin-1"), max(0.0, time.time() - self._path.stat().st_mtime)
-        except OSError:
-            return None
+        for path in (self._path, *self._layered):
+            with contextlib.suppress(OSError):
+                etag, _, content = path.read_bytes().partition(b"\n")
+                return content, etag.decode("latin-1"), max(0.0, time.time() - path.stat().st_mtime)
+        return None
 
     def write(self, content: bytes, etag: str) -> None:
         """Keep an index as seen now; a cache that cannot be written only means asking again."""
@@ -255,11 +400,11 @@ class StoredIndex:
 
 
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
-    """Refuse what cannot be fetched yet, before anything is downloaded.
+    """Refuse what cannot be had, before anything is downloaded.
 
     Raises:
-        RepositoryError: The file is an archive.
-        IntegrityError: It has no digest, or is code and has only a weak one.
+        MetadataError: It is to become a folder, and its address is that of no archive.
+        IntegrityError: It has no digest, or is code and has only a weak one, or comes in an archive.
     """
     if not (file.sha256 or file.sha1 or file.sha256_prefix or record.source.allow_unverified):
         raise IntegrityError(
@@ -267,14 +412,22 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
             "its publisher adds one by `zoo index`",
             url=file.url,
         )
-    if archive_kind(file.uri) is not None:
-        raise RepositoryError(
-            f"{printable(record.reference)}: file {printable(file.key)} is an archive ({shown_url(file.uri)}), "
-            "and archives are not unpacked yet",
-            file.url,
+    if file.type == "dir" and unpacked_as(file) not in FOLDERS:
+        raise MetadataError(
+            f"{shown_url(record.metadata.url)}: file {printable(file.key)} of {printable(record.reference)} is to become a "
+            f"folder, and {shown_url(file.uri)} is none of .zip, .mar, .tar, .tar.gz, .tgz, .tar.z",
+            url=record.metadata.url,
         )
-    if file.key == CODE_KEY and not file.sha256:
-        raise IntegrityError(f"{printable(record.reference)}: code needs a full sha256 in its document", url=file.url)
+    if file.key == CODE_KEY and (not file.sha256 or unpacked_as(file) is not None):
+        raise IntegrityError(
+            f"{printable(record.reference)}: code needs a full sha256 in its document, of the file itself and of no archive",
+            url=file.url,
+        )
+
+
+def _weak_key(file: ArtifactFile) -> str:
+    weak = f"sha1:{file.sha1}" if file.sha1 else f"prefix:{file.sha256_prefix}:{file.url}" if file.sha256_prefix else file.url
+    return key_of(weak)
 
 
 def _agrees(file: ArtifactFile, known: Digests) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from warnings import warn
 
 import msgspec
@@ -20,10 +20,11 @@ DAY_S = 86_400.0
 _LOCAL = ("engines", "offline", "repository", "mirror")
 _LOCAL_REPOSITORY = ("url", "name")
 #: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
-_UNUSED = ("cache_layers", "max_file_size", "max_unpacked_size", "max_members", "mirror")
+_UNUSED = ("max_file_size", "mirror")
 _UNUSED_REPOSITORY = ("username_env", "token_env")
 
 Shape = TypeVar("Shape")
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,8 +50,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_layers: tuple[str, ...] = ()
     trust_code: tuple[str, ...] = ()
     max_file_size: int | None = None
-    max_unpacked_size: int | None = None
-    max_members: int | None = None
+    max_unpacked_size: Count | None = None
+    max_members: Count | None = None
     repository: tuple[RepositorySettings, ...] = ()
     mirror: tuple[_MirrorSettings, ...] = ()
 
@@ -77,12 +78,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         offline: Whether the files forbid the network; the environment is asked at each use.
         index_max_age: Seconds after which a known index is asked again.
         trust_code: The carried code that the user trusts: ``sha256:<hex>``, a repository's address, ``dist:<distribution>``.
+        cache_layers: Caches that are read below the user's own and never written.
+        max_unpacked_size: Bytes that one archive may become; None: as its own size tells.
+        max_members: Files and folders that one archive may become; None: a default.
     """
 
     engines: tuple[str, ...] = ()
     offline: bool = False
     index_max_age: float = DAY_S
     trust_code: tuple[str, ...] = ()
+    cache_layers: tuple[Path, ...] = ()
+    max_unpacked_size: int | None = None
+    max_members: int | None = None
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -201,6 +208,9 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         offline=offline,
         index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,
         trust_code=(*config.trust_code, *read.trust_code),
+        cache_layers=(*config.cache_layers, *(file.parent / Path(layer).expanduser() for layer in read.cache_layers)),
+        max_unpacked_size=config.max_unpacked_size if read.max_unpacked_size is None else read.max_unpacked_size,
+        max_members=config.max_members if read.max_members is None else read.max_members,
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
     )

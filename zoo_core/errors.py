@@ -171,9 +171,17 @@ class IntegrityError(ZooError):
 
 
 class UnsafeArchiveError(ZooError):
-    """An archive would write outside its folder, or more than it may."""
+    """An archive would write outside its folder, or more than it may.
+
+    Attributes:
+        member: The name of the member, as it stands in the archive; "" where it is the archive as a whole.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, *, member: str = "") -> None:
+        super().__init__(message)
+        self.member = member
 
 
 class UntrustedCodeError(ZooError):

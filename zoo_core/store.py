@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ from zoo_core.atomic import atomic_file, make_read_only, remove, replace, unique
 from zoo_core.errors import CacheError, RepositoryError, ZooError
 
 CHUNK = 1 << 20
+BLOBS = "blobs"
 
 
 class Digests(msgspec.Struct, frozen=True):
@@ -38,11 +40,13 @@ class Store:
 
     Args:
         home: The folder; made at the first write.
+        is_read_only: It is another's, and nothing is ever noted there.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, is_read_only: bool = False) -> None:
         self.home = home
-        self._blobs = home / "blobs"
+        self._is_read_only = is_read_only
+        self._blobs = home / BLOBS
 
     def blob(self, sha256: str) -> Path:
         """Where a content lies, if it is here."""
@@ -82,13 +86,15 @@ class Store:
 
     def remember(self, path: Path, found: Digests) -> None:
         """Note what was found of a file."""
+        if self._is_read_only:
+            return
         # A cache that cannot be written makes this slower, not wrong: the file is hashed again next time.
         with contextlib.suppress(CacheError):
             note = {**_stamp(path), "sha256": found.sha256, "sha1": found.sha1}
             self.write(self._note(path), json.dumps(note).encode())
 
     def forget(self, path: Path) -> None:
-        """Drop what is known of a file, which is not true any more."""
+        """Drop what is known of a file, which is not true any more or not there."""
         with self.writing():
             remove(self._note(path))
 
@@ -107,8 +113,27 @@ class Store:
             finally:
                 remove(partial)
 
-    def adopt(self, partial: Path, found: Digests) -> Path:
-        """Give a content that is whole and verified its final name; one that is there already and sound stays."""
+    @contextlib.contextmanager
+    def incoming_folder(self) -> Iterator[Path]:
+        """An empty folder for contents that are on their way; what is left there when the block ends is deleted.
+
+        Raises:
+            CacheError: The cache cannot be written.
+        """
+        with self.writing():
+            partial = self._blobs / unique_name()
+            partial.mkdir(parents=True)
+            try:
+                yield partial
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def adopt(self, partial: Path, found: Digests, *, is_noted: bool = True) -> Path:
+        """Give a content that is whole and verified its final name; one that is there already and sound stays.
+
+        Args:
+            is_noted: Note that it was; the files of an archive have a note in common.
+        """
         blob = self.blob(found.sha256)
         blob.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -120,8 +145,16 @@ class Store:
         # Before the file is read-only, under whichever name: Windows would not delete it then.
         remove(partial)
         make_read_only(blob)
-        self.remember(blob, found)
+        if is_noted:
+            self.remember(blob, found)
         return blob
+
+    def discard(self, blob: Path) -> None:
+        """Delete a content that is not needed any more, unless it is another store's or has another name, in a folder."""
+        with contextlib.suppress(OSError):
+            if self.holds(blob) and blob.stat().st_nlink == 1:
+                remove(blob)
+                remove(self._note(blob))
 
     def copied(self, path: Path, sha256: str) -> Path | None:
         """A blob with the content of a file that is another's; None where the file does not have that content.
@@ -184,7 +217,9 @@ class Store:
             ) from error
 
     def _note(self, path: Path) -> Path:
-        return self.home / "checked" / key_of(str(path))
+        # A cache that is moved, or seen under another path by another machine, keeps what it knows of its own files.
+        inside = path.relative_to(self.home).as_posix() if path.is_relative_to(self.home) else str(path)
+        return self.home / "checked" / key_of(inside)
 
 
 def digest_file(path: Path) -> Digests:

@@ -60,14 +60,14 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def printable(text: str) -> str:
-    r"""Foreign text made harmless for a terminal: control and direction characters are escaped.
+    r"""Foreign text made harmless for a terminal: control and direction characters and ends of lines are escaped.
 
     >>> printable("a" + chr(27) + "[31m")
     'a\\x1b[31m'
     """
     return "".join(
         char
-        if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
+        if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
         else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )

@@ -46,6 +46,7 @@ from zoo_core.registered import build
 from zoo_core.requirements import engine_package, install_line
 from zoo_core.selection import Explanation, Refusal, Surroundings, choose, select, usable_engines, wanted_engines
 from zoo_core.transfer import Transfer
+from zoo_core.unpack import MAX_MEMBERS, Limits
 from zoo_core.wording import listing, printable
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class ModelZoo:
         self._config: Config = load_config(config)
         self._offline = offline
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
-        self._cache = Cache(Path(cache).expanduser().absolute() if cache is not None else home())
+        place = Path(cache).expanduser().absolute() if cache is not None else home()
+        self._cache = Cache(place, layers=self._config.cache_layers, limits=_limits(self._config))
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
 
@@ -488,6 +490,10 @@ class ModelZoo:
                     warn(f"{reason}; using {engine.name}", ZooWarning, stacklevel=2)
             return engine
         raise unusable[0] if unusable else PluginError("no engine is installed: pip install zoo-pytorch")
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(max_size=config.max_unpacked_size, max_members=config.max_members or MAX_MEMBERS)
 
 
 def _check_one_file(what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         engines = ["MXNet", "PyTorch"]
         offline = true
         index_max_age = 60
-        cache_layers = ["/mnt/shared"]
+        cache_layers = ["/mnt/shared", "below"]
         trust_code = ["dist:acme-models"]
         max_file_size = 1000
         max_unpacked_size = 2000
@@ -54,10 +54,12 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         urls = ["https://mirror.example/"]
         """
     )
-    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, max_.*, mirror, token_env, username_env yet"):
+    with pytest.warns(ZooWarning, match=r"does not heed max_file_size, mirror, token_env, username_env yet"):
         config = load_config()
     assert (config.engines, config.offline, config.index_max_age) == (("MXNet", "PyTorch"), True, 60.0)
     assert config.trust_code == ("dist:acme-models",)
+    assert config.cache_layers == (Path("/mnt/shared"), own.parent / "below")
+    assert (config.max_unpacked_size, config.max_members) == (2000, 3)
     assert config.files == (own,)
     assert config.repositories == (
         ConfiguredRepository(
@@ -284,3 +286,10 @@ def test_without_zoo_home_it_lies_in_the_users_cache(tmp_path: Path, monkeypatch
     monkeypatch.delenv("ZOO_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert home() == tmp_path / "zoo"
+
+
+@pytest.mark.parametrize("line", ["max_members = 0", "max_unpacked_size = -1"])
+def test_a_limit_is_a_positive_number(own: Path, line: str) -> None:
+    own.write_text(line)
+    with pytest.raises(CriteriaError, match=r"zoo\.toml: Expected `int` >= 1"):
+        load_config()

@@ -27,6 +27,7 @@ VERBS = {
     "check": "Say whether a model computes here what its author saw.",
     "download": "Fetch and verify a model's files and print their folder.",
     "index": "Write the index of a repository on disk, with missing digests and sizes.",
+    "cache": "Show, check, or make room in the cache of downloads.",
     "plugins": "List what is installed, with its state.",
 }
 INTERRUPTED = 130
@@ -144,7 +145,7 @@ def _explained(error: Exception) -> tuple[int, str]:
         case ZooError():
             return error.exit_code, str(error)
         case click.UsageError():
-            hint = f" (zoo {error.ctx.info_name} --help)" if error.ctx and error.ctx.parent else " (zoo --help)"
+            hint = f" ({error.ctx.command_path if error.ctx else 'zoo'} --help)"
             return 2, f"{error.format_message()}{hint}"
         case click.ClickException():
             return error.exit_code, error.format_message()
