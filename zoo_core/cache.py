@@ -2,6 +2,7 @@
 
     blobs/, checked/, locks/      see `zoo_core.store`
     artifacts/                    see `zoo_core.folders`
+    partial/                      see `zoo_core.downloads`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/<key>                   the last index of each remote repository
 
@@ -11,31 +12,25 @@ Everything that is downloaded passes through here, and is verified before it get
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 from warnings import warn
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
-from zoo_core.errors import CacheError, IntegrityError, RepositoryError, ZooWarning
+from zoo_core.downloads import Downloads, Progress, Traffic, key
+from zoo_core.errors import CacheError, IntegrityError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.folders import Folders
 from zoo_core.metadata import archive_kind
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
-from zoo_core.store import CHUNK, Digests, Store, digest_file, key_of
-from zoo_core.wording import bytes_text, printable, shown_url
+from zoo_core.stopping import at_once
+from zoo_core.store import Digests, Store, digest_file, key_of
+from zoo_core.wording import printable, shown_url
 
-#: A body may be this much larger than its document says, since published sizes are sometimes wrong.
-SIZE_TOLERANCE = 4
-_SLACK = 1 << 20
-#: Bytes that are read of a file whose document declares no size; more than any model has, and less than a disk.
-MAX_UNDECLARED = 100 << 30
-
-#: Called with (done bytes, total bytes, name); if it has a ``close``, that is called when the downloads end or fail.
-Progress = Callable[[int, int | None, str], object]
+#: Seconds without a byte after which another process's download is not waited for any more.
+_SILENT_S = 150.0
 
 
 class Cache:
@@ -43,12 +38,14 @@ class Cache:
 
     Args:
         home: The folder; made at the first write.
+        max_file_size: The most bytes that are downloaded of a file; None: several times what its document declares.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, max_file_size: int | None = None) -> None:
         self.home = home
         self._store = Store(home)
         self._folders = Folders(self._store)
+        self._downloads = Downloads(self._store, max_file_size)
 
     def files(
         self, record: ModelRecord, repository: Repository, *, progress: Progress | None = None, keep: bool = False
@@ -63,12 +60,15 @@ class Cache:
         Raises:
             IntegrityError: The bytes are not those promised; nothing remains of them.
             RepositoryError: They cannot be had.
-            CacheError: The cache cannot be written.
+            CacheError: The cache cannot be written, or has no space for them.
         """
         for file in record.files:
             check_supported(record, file)
         with _ending(progress):
-            found = {file.key: self._file(record, file, repository, progress, keep=keep) for file in record.files}
+            here = {file.key: self._here(record, file, repository, keep=keep) for file in record.files}
+            absent = [file for file in record.files if here[file.key] is None]
+            found = {key: path for key, path in here.items() if path is not None}
+            found |= self._downloaded(record, absent, repository, progress)
         blobs = self._blobs_among(record, found)
         folder = self._folders.assemble(record, blobs) if blobs else None
         return {file.key: folder / file.name if folder and file.name in blobs else found[file.key] for file in record.files}
@@ -99,18 +99,37 @@ class Cache:
         """The last index that was seen of a repository."""
         return StoredIndex(self._store, self.home / "index" / key_of(url))
 
-    def _file(
-        self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None, *, keep: bool
-    ) -> Path:
-        """A file where it lies, or its blob."""
+    def _here(self, record: ModelRecord, file: ArtifactFile, repository: Repository, *, keep: bool) -> Path | None:
+        """A file where it lies, or its blob; None where it is not on this machine."""
         local = repository.local_path(file)
-        if local is not None:
+        # A catalogue may name mirrors for files that were not copied with it.
+        if local is not None and (local.is_file() or not file.mirrors):
             return self._kept(file, local, record) if keep else self._in_place(file, local, record)[0]
-        blob = self._sound_blob(file)
-        if blob is not None:
-            return blob
-        with self._store.lock(file.sha256 or file.url):
-            return self._sound_blob(file) or self._download(record, file, repository, progress)
+        return self._sound_blob(file)
+
+    def _downloaded(
+        self, record: ModelRecord, files: Sequence[ArtifactFile], repository: Repository, progress: Progress | None
+    ) -> dict[str, Path]:
+        """The blobs of files that are not on this machine yet, several of which come at once."""
+        if not files:
+            return {}
+        self._downloads.check(files)
+        transfer = repository.transfer_for(files[0])
+        # Nobody promises that what a plugin opens can be read in several threads.
+        traffic = Traffic(progress, transfer.connections if transfer else 1, len(files))
+        tasks = [functools.partial(self._brought, record, file, repository, traffic) for file in files]
+        return dict(zip([file.key for file in files], at_once(tasks, traffic.stop, traffic.at_once), strict=True))
+
+    def _brought(self, record: ModelRecord, file: ArtifactFile, repository: Repository, traffic: Traffic) -> Path:
+        """A file's blob: another process's that came meanwhile, or one that is downloaded now."""
+        began = time.monotonic()
+
+        def is_worth() -> bool:
+            traffic.stop.check()
+            return time.monotonic() - began < _SILENT_S or self._downloads.is_alive(file, _SILENT_S)
+
+        with self._store.lock(key(file), is_worth=is_worth) as is_held:
+            return self._sound_blob(file) or self._download(record, file, repository, traffic, is_alone=is_held)
 
     def _blobs_among(self, record: ModelRecord, found: Mapping[str, Path]) -> dict[str, Path]:
         """Of the files that were found, the blobs by the names that the document gives them."""
@@ -144,12 +163,20 @@ class Cache:
         )
         return self.home / "digests" / key_of(weak)
 
-    def _download(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Path:
-        with self._store.incoming() as partial:
-            with partial.open("xb") as stream:
-                found = _receive(file, repository, stream, progress)
-            self._check(file, found, file.url, record)
-            blob = self._store.adopt(partial, found)
+    def _download(
+        self, record: ModelRecord, file: ArtifactFile, repository: Repository, traffic: Traffic, *, is_alone: bool
+    ) -> Path:
+        def verify(found: Digests, url: str) -> None:
+            self._check(file, found, url, record)
+
+        try:
+            blob, found = self._downloads.bring(file, repository, verify, traffic, is_alone=is_alone)
+        except OfflineError as error:
+            raise OfflineError(
+                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in {self.home}; "
+                f"with a network, it is fetched by: zoo download {printable(record.reference)}",
+                error.url,
+            ) from error
         if not file.sha256:
             self._store.write(self._digest_note(file), found.sha256.encode())
         return blob
@@ -210,28 +237,6 @@ def _ending(progress: Progress | None) -> Iterator[None]:
         close = getattr(progress, "close", None)
         if callable(close):
             close()
-
-
-def _receive(file: ArtifactFile, repository: Repository, stream: BinaryIO, progress: Progress | None) -> Digests:
-    """Read a body into a file, hashed on the way, bounded by several times its declared size."""
-    sha256, sha1, done = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), 0
-    wants_sha1 = bool(file.sha1 and not file.sha256)
-    bound = MAX_UNDECLARED if file.size is None else file.size * SIZE_TOLERANCE + _SLACK
-    with repository.open(file) as body:
-        while chunk := body.read(CHUNK):
-            done += len(chunk)
-            if done > bound:
-                declared = "no size was declared" if file.size is None else f"{bytes_text(file.size)} were declared"
-                raise IntegrityError(f"{shown_url(file.url)}: more than {bytes_text(bound)} came, and {declared}", url=file.url)
-            stream.write(chunk)
-            sha256.update(chunk)
-            if wants_sha1:
-                sha1.update(chunk)
-            if progress:
-                progress(done, file.size, file.name)
-    stream.flush()
-    os.fsync(stream.fileno())
-    return Digests(sha256.hexdigest(), sha1.hexdigest() if wants_sha1 else "")
 
 
 class StoredIndex:

@@ -11,7 +11,9 @@ from warnings import warn
 import msgspec
 import platformdirs
 
+from zoo_core.credentials import Credential
 from zoo_core.errors import CacheError, CriteriaError, ZooWarning
+from zoo_core.mirrors import Mirror, checked_mirror, parse_mirrors
 from zoo_core.wording import did_you_mean, listing
 
 FILE_NAME = "zoo.toml"
@@ -20,8 +22,7 @@ DAY_S = 86_400.0
 _LOCAL = ("engines", "offline", "repository", "mirror")
 _LOCAL_REPOSITORY = ("url", "name")
 #: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
-_UNUSED = ("cache_layers", "max_file_size", "max_unpacked_size", "max_members", "mirror")
-_UNUSED_REPOSITORY = ("username_env", "token_env")
+_UNUSED = ("cache_layers", "max_unpacked_size", "max_members")
 
 Shape = TypeVar("Shape")
 
@@ -60,6 +61,7 @@ class ConfiguredRepository(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_trusted: The user's own configuration names it, not the working directory's.
+        credential: The environment variables that hold what it asks for.
     """
 
     url: str
@@ -67,6 +69,7 @@ class ConfiguredRepository(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     allow_unverified: bool = False
     is_trusted: bool = True
+    credential: Credential | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +80,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         offline: Whether the files forbid the network; the environment is asked at each use.
         index_max_age: Seconds after which a known index is asked again.
         trust_code: The carried code that the user trusts: ``sha256:<hex>``, a repository's address, ``dist:<distribution>``.
+        max_file_size: The most bytes that a file may have; None: several times what its document declares.
+        mirrors: Those of the environment, then those of the files.
     """
 
     engines: tuple[str, ...] = ()
     offline: bool = False
     index_max_age: float = DAY_S
     trust_code: tuple[str, ...] = ()
+    max_file_size: int | None = None
+    mirrors: tuple[Mirror, ...] = ()
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -104,7 +111,8 @@ def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
         config = _merged(config, file, _read(file, is_trusted=is_trusted), is_trusted=is_trusted)
     urls = os.environ.get("ZOO_REPOSITORIES", "").split()
     added = tuple(ConfiguredRepository(url=url) for url in urls)
-    return msgspec.structs.replace(config, repositories=(*config.repositories, *added))
+    mirrors = (*parse_mirrors(os.environ.get("ZOO_MIRROR", "")), *config.mirrors)
+    return msgspec.structs.replace(config, repositories=(*config.repositories, *added), mirrors=mirrors)
 
 
 def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
@@ -142,7 +150,6 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
     except msgspec.ValidationError as error:
         raise CriteriaError(f"{file}: {error}{_near_key(content)}") from error
     unused = [key for key in _UNUSED if key in content]
-    unused += sorted({key for item in content.get("repository", []) for key in item if key in _UNUSED_REPOSITORY})
     if unused:
         warn(f"{file}: this version of Zoo does not heed {', '.join(unused)} yet", ZooWarning, stacklevel=2)
     return read
@@ -183,9 +190,11 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
             groups=item.groups,
             allow_unverified=item.allow_unverified,
             is_trusted=is_trusted,
+            credential=_credential(item, file),
         )
         for item in read.repository
     )
+    mirrors = tuple(_mirror(item, file, is_trusted=is_trusted) for item in read.mirror)
     known = {repository.name for repository in config.repositories}
     for repository in repositories:
         if repository.name and repository.name in known:
@@ -201,9 +210,22 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         offline=offline,
         index_max_age=config.index_max_age if read.index_max_age is None else read.index_max_age,
         trust_code=(*config.trust_code, *read.trust_code),
+        max_file_size=config.max_file_size if read.max_file_size is None else read.max_file_size,
+        mirrors=(*config.mirrors, *mirrors),
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
     )
+
+
+def _credential(item: RepositorySettings, file: Path) -> Credential | None:
+    if item.username_env and not item.token_env:
+        raise CriteriaError(f"{file}: repository {item.url}: `username_env` needs `token_env`, which names the password")
+    return Credential(url=item.url, token_env=item.token_env, username_env=item.username_env) if item.token_env else None
+
+
+def _mirror(item: _MirrorSettings, file: Path, *, is_trusted: bool) -> Mirror:
+    urls = tuple(url if "://" in url else Path(_absolute(url, file.parent)).absolute().as_uri() for url in item.urls)
+    return checked_mirror(Mirror(of=item.of, urls=urls, is_trusted=is_trusted), str(file))
 
 
 def _absolute(url: str, folder: Path) -> str:

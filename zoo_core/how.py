@@ -12,7 +12,7 @@ from zoo_core.frozen import FrozenDict
 from zoo_core.translator import Translator
 
 if TYPE_CHECKING:
-    from zoo_core.cache import Progress
+    from zoo_core.downloads import Progress
 
 _EXAMPLES = {"device": "gpu:0", "dtype": "float16"}
 

@@ -14,7 +14,7 @@ import msgspec
 
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
-from zoo_core.cache import Cache, Progress
+from zoo_core.cache import Cache
 from zoo_core.catalogue import (
     Catalogue,
     Opener,
@@ -25,7 +25,9 @@ from zoo_core.catalogue import (
     opener,
 )
 from zoo_core.config import Config, home, is_offline, load_config
+from zoo_core.credentials import Credentials
 from zoo_core.criteria import Criteria, check_names
+from zoo_core.downloads import Progress
 from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
@@ -108,7 +110,8 @@ class ModelZoo:
         self._config: Config = load_config(config)
         self._offline = offline
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
-        self._cache = Cache(Path(cache).expanduser().absolute() if cache is not None else home())
+        folder = Path(cache).expanduser().absolute() if cache is not None else home()
+        self._cache = Cache(folder, max_file_size=self._config.max_file_size)
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
 
@@ -128,7 +131,13 @@ class ModelZoo:
 
     @cached_property
     def _opened(self) -> Opener:
-        transfer = Transfer(is_offline=lambda: is_offline(self._config, self._offline), authorise=self._authorised)
+        credentials = [item.credential for item in self._config.repositories if item.credential is not None]
+        transfer = Transfer(
+            is_offline=lambda: is_offline(self._config, self._offline),
+            authorise=self._authorised,
+            credentials=Credentials(credentials),
+            mirrors=self._config.mirrors,
+        )
         return opener(self._cache, transfer, self._max_age_s)
 
     @cached_property

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from zoo_core.config import Config, ConfiguredRepository, home, is_offline, load_config
+from zoo_core.credentials import Credential
 from zoo_core.errors import CriteriaError, ZooWarning
+from zoo_core.mirrors import Mirror
 
 
 @pytest.fixture
@@ -54,14 +56,22 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         urls = ["https://mirror.example/"]
         """
     )
-    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, max_.*, mirror, token_env, username_env yet"):
+    with pytest.warns(ZooWarning, match=r"does not heed cache_layers, max_unpacked_size, max_members yet"):
         config = load_config()
     assert (config.engines, config.offline, config.index_max_age) == (("MXNet", "PyTorch"), True, 60.0)
     assert config.trust_code == ("dist:acme-models",)
+    assert config.max_file_size == 1000
+    assert config.mirrors == (Mirror(of="https://models.example/", urls=("https://mirror.example/",)),)
     assert config.files == (own,)
+    address = "https://models.example/zoo/"
     assert config.repositories == (
         ConfiguredRepository(
-            url="https://models.example/zoo/", name="acme", groups=("com.acme",), allow_unverified=True, is_trusted=True
+            url=address,
+            name="acme",
+            groups=("com.acme",),
+            allow_unverified=True,
+            is_trusted=True,
+            credential=Credential(url=address, token_env="ACME_TOKEN", username_env="ACME_USER"),
         ),
     )
 

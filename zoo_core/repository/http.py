@@ -82,6 +82,10 @@ class HttpRepository(Repository):
         """The body of a file's address, from an offset on."""
         return self._transfer.stream(file.url, offset)
 
+    def transfer_for(self, file: ArtifactFile) -> Transfer:
+        """What fetches its files from the web."""
+        return self._transfer
+
     def fingerprint(self) -> str:
         """The digest of the index."""
         return hashlib.sha256(self._index()).hexdigest()
