@@ -111,10 +111,12 @@ class Downloads:
             IntegrityError, RepositoryError, OfflineError, Stopped: As for `zoo_core.fetch.fetch`.
             CacheError: The cache cannot be written, or is too small.
         """
+        bound = self._bound(file)
         wanted = Wanted(
             name=file.name or file.key,
             size=file.size,
-            bound=self._bound(file),
+            bound=bound,
+            is_limited=bound == self._max,
             admit=self._check_space,
             verify=verify,
             is_pinned=bool(file.sha256 or file.sha1 or file.sha256_prefix),

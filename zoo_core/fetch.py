@@ -30,7 +30,7 @@ CHUNK = 1 << 18
 #: Bytes that are worth a request.
 LEAST_PIECE = 4 << 20
 #: Seconds for which one connection is watched, and for which it must have work left, before others help it.
-PATIENCE_S, WORTH_S = 0.25, 1.0
+PATIENCE_S, WORTH_S = 0.15, 1.0
 #: Bytes after which a connection counts as one that works, however often it broke before.
 HEADWAY = 1 << 20
 _SAVE_S, _JOIN_S = 1.0, 2.0
@@ -45,6 +45,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         size: In bytes, as its document declares it: for progress, and to tell a body that broke off; None: unknown.
         bound: The most bytes that are read.
+        is_limited: Whether that is the configuration's limit, and not one that the declared size gives.
         admit: Refuses a size by raising, before the first byte of it comes.
         verify: Refuses the digests of what came from an address by raising an `IntegrityError`.
         is_pinned: A digest decides, so that bytes of several requests, and from several addresses, can make up the file.
@@ -54,6 +55,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     size: int | None
     bound: int
+    is_limited: bool
     admit: Callable[[int], object]
     verify: Callable[[Digests, str], object]
     is_pinned: bool
@@ -242,10 +244,11 @@ def _nowhere(wanted: Wanted) -> RepositoryError:
     return RepositoryError(f"{printable(wanted.name)} has no address")
 
 
-def too_large(wanted: Wanted, url: str) -> IntegrityError:
+def too_large(wanted: Wanted, url: str, found: str) -> IntegrityError:
     """The error for more bytes than a file may have."""
     declared = "no size was declared" if wanted.size is None else f"{bytes_text(wanted.size)} were declared"
-    return IntegrityError(f"{shown_url(url)}: more than {bytes_text(wanted.bound)} came, and {declared}", url=url)
+    limit = f"; max_file_size in zoo.toml allows {bytes_text(wanted.bound)}" if wanted.is_limited else ""
+    return IntegrityError(f"{shown_url(url)}: {found}, and {declared}{limit}", url=url)
 
 
 class _Broken(Exception):  # noqa: N818 - it never leaves this module
@@ -344,7 +347,7 @@ class Reception:
     def _receive_all(self) -> None:
         """Take body after body until every byte is there."""
         while not self._book.is_whole:
-            self._segment = self._book.take()
+            self._segment = self._book.take(self._piece if self._helpers else None)
             if self._segment is None:
                 self._await_helpers()
                 continue
@@ -407,7 +410,7 @@ class Reception:
     def _admit(self, size: int) -> None:
         """Refuse a file that is larger than it may be, before its bytes come."""
         if size > self._wanted.bound:
-            raise too_large(self._wanted, self._source.url)
+            raise too_large(self._wanted, self._source.url, f"{bytes_text(size)} are offered")
         self._wanted.admit(size - self._book.count)
 
     def _copy(self, body: Incoming) -> None:
@@ -423,7 +426,7 @@ class Reception:
                 _write(stream, chunk)
                 segment.position += len(chunk)
                 if segment.position > self._wanted.bound:
-                    raise too_large(self._wanted, self._source.url)
+                    raise too_large(self._wanted, self._source.url, f"more than {bytes_text(self._wanted.bound)} came")
                 self._tell(self._book.count if self._helpers else base + segment.position - first)
                 # Alone, the first bytes that are not there are those that come.
                 self._follower.reach(self._book.prefix if self._helpers else segment.position)
@@ -489,8 +492,8 @@ class Reception:
 
     @property
     def _piece(self) -> int:
-        """What a connection takes next: less and less, so that all end at the same time."""
-        return max(LEAST_PIECE, self._book.unasked // (2 * (len(self._helpers) + 1)))
+        """What a connection takes next."""
+        return _piece(self._book.unasked, len(self._helpers) + 1)
 
     def _wants_help(self, body: Incoming, segment: Segment, came: int, elapsed_s: float) -> bool:
         if not (self._may_help and body.has_ranges and segment.left and elapsed_s >= PATIENCE_S and self._can_continue):
@@ -506,7 +509,7 @@ class Reception:
             count += 1
         if not count:
             return
-        self._book.cut(segment, max(LEAST_PIECE, left // (2 * (count + 1))))
+        self._book.cut(segment, _piece(left, count + 1))
         self.is_assembled = True
         self._helpers = [threading.Thread(target=self._help, name="zoo-range", daemon=True) for _ in range(count)]
         for helper in self._helpers:
@@ -579,6 +582,11 @@ class Reception:
 
     def _error(self, text: str) -> RepositoryError:
         return RepositoryError(f"{shown_url(self._source.url)}: {text}", self._source.url)
+
+
+def _piece(left: int, connections: int) -> int:
+    """What each of several connections takes of bytes: less and less, so that all end at the same time, in few requests."""
+    return max(LEAST_PIECE, 4 * left // (5 * connections))
 
 
 def flush(path: Path) -> None:
