@@ -26,7 +26,8 @@ class Fault:
         cut: Break off after so many bytes of the body.
         resets: Break off by a reset and not in good order.
         stall_s: Be silent for so long where the body breaks off.
-        drip_s: Wait so long after each byte.
+        drip_s: Wait so long after each byte of the body.
+        head_drip_s: Wait so long after each byte of the head.
         ranges: Understand ``Range``, and say so.
         content: Send this and not what lies at the path.
         etag: Instead of the digest of the content.
@@ -41,6 +42,7 @@ class Fault:
     resets: bool = False
     stall_s: float = 0.0
     drip_s: float = 0.0
+    head_drip_s: float = 0.0
     ranges: bool = True
     content: bytes | None = None
     etag: str | None = None
@@ -130,15 +132,18 @@ class Handler(BaseHTTPRequestHandler):
         site, asked = self.server.site, Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
         with site.lock:
             site.asked.append(asked)
-        time.sleep(site.latency_s)
+        self.rest(site.latency_s)
         fault = site.fault(self.path)
+        for byte in b"HTTP/1.1 200 " * 100 if fault.head_drip_s else b"":
+            self.wfile.write(bytes([byte]))
+            self.rest(fault.head_drip_s)
         body = self.answer(asked, fault)
         for piece in pieces(body, fault):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if fault.framing == "chunked" else piece)
             asked.sent += len(piece)
-            time.sleep(fault.drip_s)
+            self.rest(fault.drip_s)
             if site.rate:
-                time.sleep(max(0.0, asked.began + asked.sent / site.rate - time.monotonic()))
+                self.rest(max(0.0, asked.began + asked.sent / site.rate - time.monotonic()))
         self.finish_body(fault)
 
     def answer(self, asked: Asked, fault: Fault) -> bytes:
@@ -166,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def finish_body(self, fault: Fault) -> None:
         if fault.cut is not None:
-            self.server.stopped.wait(fault.stall_s)
+            self.rest(fault.stall_s)
             self.close_connection = True
             if fault.resets:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -175,6 +180,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
         elif fault.framing == "close":
             self.close_connection = True
+
+    def rest(self, seconds: float) -> None:
+        """Wait, but not longer than the server is there."""
+        if seconds and self.server.stopped.wait(seconds):
+            raise ConnectionAbortedError
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Tests look at `FaultySite.asked`."""

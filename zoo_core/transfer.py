@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +22,8 @@ from zoo_core.mirrors import Mirror, mirrored
 from zoo_core.wording import bytes_text, printable, shown_url
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import requests
 
 CHUNK = 1 << 20
@@ -246,7 +250,8 @@ class Connections:
 
         is_signed = any(name.lower() == "authorization" for name in headers)
         try:
-            return self._opened_session.get(
+            get = functools.partial(
+                self._opened_session.get,
                 url,
                 headers=dict(headers),
                 # requests would put what netrc says in place of the token, and give it to whom a redirect names.
@@ -255,6 +260,7 @@ class Connections:
                 allow_redirects=False,
                 timeout=(self._transfer.connect_s, self._transfer.read_s),
             )
+            return _head_within(3 * self._transfer.connect_s + self._transfer.read_s, get)
         except exceptions.InvalidHeader:
             # Its message shows the value, which may be a token.
             raise RepositoryError(f"{shown_url(self.url)}: a header for it holds what no request may carry", self.url) from None
@@ -425,6 +431,40 @@ def _session(connections: int) -> requests.Session:
     for scheme in WEB_SCHEMES:
         session.mount(f"{scheme}://", HTTPAdapter(pool_maxsize=connections))
     return session
+
+
+def _head_within(seconds: float, get: Callable[[], requests.Response]) -> requests.Response:
+    """A response, unless its head takes too long: a server that sends a byte of it now and then ends no read timeout.
+
+    Raises:
+        requests.exceptions.ReadTimeout: It did.
+    """
+    from concurrent.futures import Future
+
+    from requests.exceptions import ReadTimeout
+
+    answer: Future[requests.Response] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(get())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="http-head", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except BaseException as error:
+        # Nobody waits for it any more.
+        answer.add_done_callback(_hang_up)
+        if isinstance(error, TimeoutError):
+            raise ReadTimeout(f"the head of the answer did not come within {seconds:.0f} s") from None
+        raise
+
+
+def _hang_up(answer: Future[requests.Response]) -> None:
+    if answer.exception() is None:
+        answer.result().close()
 
 
 def _unchanged(request: Any) -> Any:

@@ -348,6 +348,13 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_and_asked_again(site: F
     assert time.monotonic() - began < 4.0
 
 
+def test_a_server_whose_answer_never_begins_is_left_and_asked_again(site: FaultySite, cache: Cache) -> None:
+    site.faults[PATH] = [Fault(head_drip_s=0.05), FINE]
+    began = time.monotonic()
+    assert got(cache, file(site), connect_s=0.1) == CONTENT
+    assert time.monotonic() - began < 4.0
+
+
 # sizes ---------------------------------------------------------------------------------------------------------------
 
 
