@@ -140,7 +140,7 @@ class Cache:
             local = repository.local_path(file) if repository else None
         except RepositoryError:
             return None
-        if local is not None:
+        if local is not None and (local.is_file() or not file.mirrors):
             return local if local.is_file() else None
         sha256 = file.sha256 or self._first_seen(file)
         blob = self._store.blob(sha256) if sha256 else None

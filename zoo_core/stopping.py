@@ -89,6 +89,8 @@ def at_once(tasks: Sequence[Callable[[], Result]], stop: Stop, most: int) -> lis
                 return
             task.run(stop)
             ended.put(task)
+            if task.has_failed:
+                return
 
     threads = [threading.Thread(target=work, name="zoo-file", daemon=True) for _ in range(min(most, len(tasks)))]
     try:
@@ -111,6 +113,10 @@ class _Task(Generic[Result]):
         self._action = action
         self._results: list[Result] = []
         self._error: BaseException | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        return self._error is not None
 
     def run(self, stop: Stop) -> None:
         try:

@@ -259,7 +259,7 @@ class ModelZoo:
             what: As for `search`.
             model_urls: Ask only these repositories.
             to: A folder for copies that may be edited; None: the folder in the cache, which must not be changed.
-            progress: Called with (done bytes, total bytes, name); None: a bar on a terminal; False: nothing.
+            progress: Called with (done bytes, total bytes, name); None: bars on a terminal, lines elsewhere; False: nothing.
             **fields: Fields of `Criteria`.
 
         Raises:

@@ -228,6 +228,43 @@ def test_a_file_that_is_no_text_is_an_error(own: Path) -> None:
         load_config()
 
 
+# mirrors and credentials ---------------------------------------------------------------------------------------------
+
+
+def test_mirrors_are_those_of_the_environment_then_those_of_the_files(
+    own: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.write_text('[[mirror]]\nof = "https://a.example/"\nurls = ["https://b.example/", "stick"]')
+    local.write_text('[[mirror]]\nof = "https://a.example/"\nurls = ["models"]')
+    monkeypatch.setenv("ZOO_MIRROR", "https://a.example/=https://c.example/")
+    assert load_config().mirrors == (
+        Mirror(of="https://a.example/", urls=("https://c.example/",)),
+        Mirror(of="https://a.example/", urls=("https://b.example/", (own.parent / "stick").as_uri())),
+        Mirror(of="https://a.example/", urls=((local.parent / "models").as_uri(),), is_trusted=False),
+    )
+    assert load_config(False).mirrors == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[[mirror]]\nof = "https://a.example/"\nurls = ["s3://b/"]', "mirror 's3://b/': expected an address with http"),
+        ('[[mirror]]\nof = "a.example"\nurls = ["https://b.example/"]', "mirror of 'a.example': expected an address"),
+        ('[[repository]]\nurl = "https://a.example"\nusername_env = "U"', "`username_env` needs `token_env`"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error(own: Path, content: str, message: str) -> None:
+    own.write_text(content)
+    with pytest.raises(CriteriaError, match=f"{own}: .*{message}"):
+        load_config()
+
+
+def test_a_cloned_project_does_not_bound_what_is_downloaded(local: Path) -> None:
+    local.write_text("max_file_size = 5")
+    with pytest.raises(CriteriaError, match="`max_file_size` counts only in your own configuration"):
+        load_config()
+
+
 # offline -------------------------------------------------------------------------------------------------------------
 
 

@@ -438,6 +438,34 @@ def test_where_no_address_has_it_the_error_says_what_each_of_them_did(site: Faul
         got(cache, file(site, path="/wrong", mirrors=(f"{site.url}worse",)))
 
 
+def test_a_file_that_was_not_copied_with_its_catalogue_comes_from_its_mirror(
+    site: FaultySite, cache: Cache, tmp_path: Path
+) -> None:
+    item = make.item("net.bin", CONTENT, mirrors=[f"{site.url}net.bin"])
+    make.publish(tmp_path / "zoo", make.document(make.artifact(files={"parameters": item})), {})
+    repository = FolderRepository(tmp_path / "zoo")
+    (metadata,) = repository.documents()
+    wanted = record(files=metadata.artifacts[0].files)
+    assert cache.has(wanted, repository) is False
+    assert cache.files(wanted, repository)["parameters"].read_bytes() == CONTENT
+    assert cache.has(wanted, repository) is True
+    assert cache.files(wanted, repository)["parameters"].name == "net.bin"
+    assert len(site.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "weak", [{"sha1": make.sha1(CONTENT)}, {"sha256_prefix": make.sha256(CONTENT)[:8]}], ids=["sha1", "prefix"]
+)
+def test_a_file_with_a_weaker_digest_is_continued_too(site: FaultySite, cache: Cache, weak: dict[str, str]) -> None:
+    site.faults[PATH] = [Fault(cut=2_000_000), Fault(status=404)]
+    wanted = file(site, sha256=None, **weak)
+    with pytest.raises(RepositoryError):
+        got(cache, wanted)
+    site.faults[PATH] = [FINE]
+    assert got(cache, wanted) == CONTENT
+    assert site.sent(PATH) == len(CONTENT)
+
+
 # without a digest ----------------------------------------------------------------------------------------------------
 
 
