@@ -75,18 +75,12 @@ def at_once(tasks: Sequence[Callable[[], Result]], stop: Stop, most: int) -> lis
     """What tasks give, several of which run at the same time; the first one that fails ends the others and raises its error."""
     if most < 2 or len(tasks) < 2:
         return [task() for task in tasks]
-    waiting: queue.SimpleQueue[_Task[Result]] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[_Task[Result]] = queue.SimpleQueue()
     numbered = [_Task(task) for task in tasks]
-    for task in numbered:
-        waiting.put(task)
+    waiting, ended = iter(numbered), queue.SimpleQueue[_Task[Result]]()
 
     def work() -> None:
-        while True:
-            try:
-                task = waiting.get_nowait()
-            except queue.Empty:
-                return
+        # The interpreter gives each item of a list's iterator to one thread.
+        for task in waiting:
             task.run(stop)
             ended.put(task)
             if task.has_failed:
