@@ -17,10 +17,12 @@ import msgspec
 
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import CacheError, IntegrityError, RepositoryError
-from zoo_core.fetch import How, Source, StreamSource, Wanted, WebSource, fetch
+from zoo_core.fetch import fetch
 from zoo_core.partial import Partial, Partials
+from zoo_core.reception import How, Wanted
 from zoo_core.repository.base import Repository
 from zoo_core.repository.local import url_path
+from zoo_core.sources import Source, StreamSource, WebSource
 from zoo_core.stopping import Stop
 from zoo_core.store import Digests, Store, key_of
 from zoo_core.transfer import WEB_SCHEMES, Retry, Transfer
@@ -127,7 +129,7 @@ class Downloads:
         for name, alone in ((key(file), is_alone), (f"own-{os.urandom(16).hex()}", False)):
             with self._store.writing(), self._partials.claim(name, is_alone=alone) as partial:
                 try:
-                    found = fetch(sources(file, repository, how), partial, wanted, how)
+                    found = fetch(sources_of(file, repository, how.stop), partial, wanted, how)
                     blob = self._store.adopt(partial.content, found)
                 except OSError:
                     if _was_taken(partial):
@@ -160,7 +162,7 @@ def key(file: ArtifactFile) -> str:
     return f"sha1-{file.sha1}" if file.sha1 else f"url-{key_of(f'{file.sha256_prefix} {file.url}')}"
 
 
-def sources(file: ArtifactFile, repository: Repository, how: How) -> list[Source]:
+def sources_of(file: ArtifactFile, repository: Repository, stop: Stop) -> list[Source]:
     """Where a file is looked for, in order: each of its addresses behind the mirrors of that address."""
     transfer = repository.transfer_for(file)
     if transfer is None:
@@ -169,8 +171,8 @@ def sources(file: ArtifactFile, repository: Repository, how: How) -> list[Source
     for url in (file.url, *file.mirrors):
         *mirrors, own = transfer.addresses(url, is_pinned=file.has_full_digest)
         for mirror in mirrors:
-            found.setdefault(mirror, _web(transfer, mirror, how) if _is_web(mirror) else _disk(mirror))
-        found.setdefault(own, _web(transfer, own, how) if _is_web(own) else _listed(repository, file, own))
+            found.setdefault(mirror, _web(transfer, mirror, stop) if _is_web(mirror) else _disk(mirror))
+        found.setdefault(own, _web(transfer, own, stop) if _is_web(own) else _listed(repository, file, own))
     # Where there is another address, one that fails is not waited for.
     brief = msgspec.structs.replace(transfer.retry, retries=min(1, transfer.retry.retries))
     last = len(found) - 1
@@ -181,8 +183,8 @@ def _is_web(url: str) -> bool:
     return urlsplit(url).scheme in WEB_SCHEMES
 
 
-def _web(transfer: Transfer, url: str, how: How) -> Callable[[Retry], Source]:
-    return lambda retry: WebSource(transfer, url, how, retry)
+def _web(transfer: Transfer, url: str, stop: Stop) -> Callable[[Retry], Source]:
+    return lambda retry: WebSource(transfer, url, stop, retry)
 
 
 def _listed(repository: Repository, file: ArtifactFile, url: str) -> Callable[[Retry], Source]:

@@ -22,7 +22,7 @@ from tests.windows import refuse_as_windows_does
 from zoo_core import ArtifactFile, CacheError, IntegrityError, Metadata, ModelRecord, Repository, RepositoryError, ZooWarning
 from zoo_core import cache as cache_module
 from zoo_core import downloads as downloads_module
-from zoo_core import fetch as fetch_module
+from zoo_core import reception as reception_module
 from zoo_core import store as store_module
 from zoo_core.cache import Cache
 from zoo_core.folders import copy_folder
@@ -125,7 +125,7 @@ def test_files_come_by_their_keys_in_the_documents_order(cache: Cache) -> None:
 
 
 def test_progress_is_told_bytes_done_bytes_in_all_and_the_name(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch_module, "CHUNK", 300)
+    monkeypatch.setattr(reception_module, "CHUNK", 300)
     seen: list[tuple[int, int | None, str]] = []
     cache.files(model(), Memory(parameters=WEIGHTS), progress=lambda *told: seen.append(told))
     assert seen == [(300, 700, "parameters.bin"), (600, 700, "parameters.bin"), (700, 700, "parameters.bin")]

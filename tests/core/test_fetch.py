@@ -20,7 +20,7 @@ import pytest
 from tests import repositories as make
 from tests.faulty_server import FINE, Fault, FaultySite, faulty
 from tests.records import record, source
-from zoo_core import fetch as fetch_module
+from zoo_core import reception as reception_module
 from zoo_core.artifact import ArtifactFile
 from zoo_core.cache import Cache
 from zoo_core.errors import CacheError, IntegrityError, RepositoryError
@@ -498,8 +498,8 @@ LARGE = random.Random(3).randbytes(24_000_000)
 @pytest.fixture
 def slow(site: FaultySite, monkeypatch: pytest.MonkeyPatch) -> FaultySite:
     """A server that gives each connection 5 MB/s."""
-    monkeypatch.setattr(fetch_module, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(fetch_module, "LEAST_PIECE", 1 << 20)
+    monkeypatch.setattr(reception_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(reception_module, "LEAST_PIECE", 1 << 20)
     site.contents[PATH], site.rate, site.latency_s = LARGE, 5e6, 0.02
     return site
 
@@ -644,9 +644,9 @@ def test_the_progress_of_several_files_is_told_by_one_at_a_time(site: FaultySite
 def test_a_storm_of_all_faults_ends_in_the_right_file_or_in_one_clear_error(
     site: FaultySite, cache: Cache, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch_module, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(fetch_module, "LEAST_PIECE", 1 << 18)
-    monkeypatch.setattr(fetch_module, "WORTH_S", 0.0)
+    monkeypatch.setattr(reception_module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(reception_module, "LEAST_PIECE", 1 << 18)
+    monkeypatch.setattr(reception_module, "WORTH_S", 0.0)
     dice = random.Random(seed)
     kinds = [
         FINE,

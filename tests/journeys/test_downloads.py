@@ -76,10 +76,10 @@ import contextlib, hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import filelock, requests
 from zoo_core import ModelZoo
-from zoo_core import fetch
+from zoo_core import reception
 
 url, home, digest = sys.argv[1], Path(os.environ["ZOO_HOME"]), sys.argv[2]
-fetch._SAVE_S = 0.0
+reception._SAVE_S = 0.0
 
 def child(prepare=lambda: None):
     pid = os.fork()
