@@ -18,7 +18,7 @@ class Answer:
     Attributes:
         cut: Close the connection after that many bytes of the body.
         wait_s: Say nothing for so long.
-        ranges: Understand ``Range: bytes=N-``.
+        ranges: Understand ``Range: bytes=N-`` and ``bytes=N-M``, and ``If-Range``.
     """
 
     content: bytes = b""
@@ -54,6 +54,15 @@ class Site:
         return Answer(page) if isinstance(page, bytes) else page
 
 
+def part(content: bytes, asked: str) -> tuple[int, bytes, str]:
+    """Status, bytes and ``Content-Range`` for a ``Range`` of the form ``bytes=N-`` or ``bytes=N-M``."""
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    start, end = int(first), min(int(last) + 1, len(content)) if last else len(content)
+    if start >= len(content):
+        return 416, b"", f"bytes */{len(content)}"
+    return 206, content[start:end], f"bytes {start}-{end - 1}/{len(content)}"
+
+
 @contextmanager
 def serving() -> Iterator[Site]:
     """Run a server while the block runs."""
@@ -72,11 +81,11 @@ def serving() -> Iterator[Site]:
                 self.send_header("ETag", etag)
                 self.end_headers()
                 return
-            status, content = answer.status, answer.content
-            if status == 200 and answer.ranges and "range" in asked:
-                status, content = 206, content[int(asked["range"].removeprefix("bytes=").partition("-")[0]) :]
+            status, content, headers = answer.status, answer.content, {"ETag": etag}
+            if status == 200 and answer.ranges and "range" in asked and asked.get("if-range", etag) == etag:
+                status, content, headers["Content-Range"] = part(content, asked["range"])
             self.send_response(status)
-            for name, value in {"ETag": etag, "Content-Length": str(len(content)), **answer.headers}.items():
+            for name, value in {**headers, "Content-Length": str(len(content)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content[: answer.cut])

@@ -4,6 +4,7 @@
     artifacts/, folders/          see `zoo_core.folders`
     leases/                       see `zoo_core.lease`
     unpacked/                     see `zoo_core.contents`
+    partial/                      see `zoo_core.downloads`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/<key>                   the last index of each remote repository
 
@@ -13,36 +14,37 @@ Everything that is downloaded passes through here, and is verified before it get
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
+import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 from warnings import warn
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
-from zoo_core.errors import CacheError, IntegrityError, MetadataError, RepositoryError, UnsafeArchiveError, ZooWarning
+from zoo_core.downloads import Downloads, Progress, Traffic, key
+from zoo_core.errors import (
+    CacheError,
+    IntegrityError,
+    MetadataError,
+    OfflineError,
+    RepositoryError,
+    UnsafeArchiveError,
+    ZooWarning,
+)
 from zoo_core.folders import Folders, Layout
 from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
-from zoo_core.store import CHUNK, Digests, Store, digest_file, key_of
+from zoo_core.stopping import at_once
+from zoo_core.store import Digests, Store, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
-from zoo_core.wording import bytes_text, printable, shown_url
-
-#: A body may be this much larger than its document says, since published sizes are sometimes wrong.
-SIZE_TOLERANCE = 4
-_SLACK = 1 << 20
-#: Bytes that are read of a file whose document declares no size; more than any model has, and less than a disk.
-MAX_UNDECLARED = 100 << 30
+from zoo_core.wording import printable, shown_url
 
 #: How often an artifact's folder is made where others delete what it is made of.
 _ATTEMPTS = 3
-
-#: Called with (done bytes, total bytes, name); if it has a ``close``, that is called when the downloads end or fail.
-Progress = Callable[[int, int | None, str], object]
+#: Seconds without a byte after which another process's download is not waited for any more.
+_SILENT_S = 150.0
 
 
 class Cache:
@@ -52,14 +54,18 @@ class Cache:
         home: The folder; made at the first write.
         layers: Caches below it, which are read and never written; the first that has a content gives it.
         limits: What one archive may become.
+        max_file_size: The most bytes that are downloaded of a file; None: several times what its document declares.
     """
 
-    def __init__(self, home: Path, *, layers: Sequence[Path] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self, home: Path, *, layers: Sequence[Path] = (), limits: Limits | None = None, max_file_size: int | None = None
+    ) -> None:
         self.home = home
         self._store = Store(home)
         self._folders = Folders(self._store)
         self._layers = tuple(Store(layer, is_read_only=True) for layer in layers)
         self._limits = limits or Limits()
+        self._downloads = Downloads(self._store, max_file_size)
 
     def files(
         self, record: ModelRecord, repository: Repository, *, progress: Progress | None = None, keep: bool = False
@@ -76,7 +82,7 @@ class Cache:
             IntegrityError: The bytes are not those promised, or an archive is damaged; nothing remains of them.
             UnsafeArchiveError: An archive would write outside the folder, or more than it may; nothing remains of it.
             RepositoryError: They cannot be had.
-            CacheError: The cache cannot be written.
+            CacheError: The cache cannot be written, or has no space for them.
         """
         for file in record.files:
             check_supported(record, file)
@@ -143,7 +149,16 @@ class Cache:
         here = {file.key: self._here(record, file, repository, keep=keep) for file in record.files}
         absent = [file for file in record.files if here[file.key] is None]
         found = {key: part for key, part in here.items() if part is not None}
-        return found | {file.key: self._brought(record, file, repository, progress) for file in absent}
+        self._download_all(record, absent, repository, progress)
+        # Unpacked here, when no thread is left that could be ended in the middle of it.
+        return found | {file.key: self._arrived(record, file, repository) for file in absent}
+
+    def _arrived(self, record: ModelRecord, file: ArtifactFile, repository: Repository) -> Part:
+        """What a file became that was just downloaded, here or by another process."""
+        part = self._here(record, file, repository, keep=False)
+        if part is None:
+            raise _VanishedError(f"{shown_url(file.url)} came into the cache {self.home}, and somebody deleted it at once")
+        return part
 
     def _assembled(self, record: ModelRecord, layout: Layout) -> Path:
         """The folder of an artifact: that of a layer, if one has it whole, else ours."""
@@ -167,7 +182,7 @@ class Cache:
 
     def _here(self, record: ModelRecord, file: ArtifactFile, repository: Repository, *, keep: bool) -> Part | None:
         """What a file became that is on this machine, unpacked if it is an archive; None where it must be fetched."""
-        local, how = repository.local_path(file), unpacked_as(file)
+        local, how = _local(file, repository), unpacked_as(file)
         if how is not None:
             contents = self._sound_contents(file, how, local)
             if contents is not None:
@@ -179,17 +194,6 @@ class Cache:
             return Part(layout=Layout({file.name: path})) if keep else Part(place=path)
         blob = self._sound_blob(file)
         return Part(layout=Layout({file.name: blob})) if blob is not None else None
-
-    def _brought(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Part:
-        """What a file became that another process brought meanwhile, or that is downloaded now."""
-        with self._store.lock(file.sha256 or file.url):
-            part = self._here(record, file, repository, keep=False)
-            if part is not None:
-                return part
-            blob, how = self._download(record, file, repository, progress), unpacked_as(file)
-            if how is None:
-                return Part(layout=Layout({file.name: blob}))
-            return self._unpacked(record, file, how, blob, None)
 
     def _unpacked(self, record: ModelRecord, file: ArtifactFile, how: str, archive: Path, local: Path | None) -> Part:
         """What an archive became: a content of the store, which is not needed any more then, or a file of the user's."""
@@ -231,7 +235,7 @@ class Cache:
     def _known(self, file: ArtifactFile, repository: Repository | None) -> Part | None:
         """What a file of an artifact is known to have become; nothing is hashed."""
         try:
-            local = repository.local_path(file) if repository else None
+            local = _local(file, repository) if repository else None
         except RepositoryError:
             return None
         how, sha256 = unpacked_as(file), self._digest_of(file, local)
@@ -248,6 +252,32 @@ class Cache:
         return None if blob is None else Part(layout=Layout({file.name: blob})) if how is None else Part(place=blob)
 
     # From an address to a verified content.
+
+    def _download_all(
+        self, record: ModelRecord, files: Sequence[ArtifactFile], repository: Repository, progress: Progress | None
+    ) -> None:
+        """Bring files that are not on this machine yet into the store, several at once."""
+        if not files:
+            return
+        self._downloads.check(files)
+        transfer = repository.transfer_for(files[0])
+        # Nobody promises that what a plugin opens can be read in several threads.
+        traffic = Traffic(progress, transfer.connections if transfer else 1, len(files))
+        tasks = [functools.partial(self._bring, record, file, repository, traffic) for file in files]
+        at_once(tasks, traffic.stop, traffic.at_once)
+
+    def _bring(self, record: ModelRecord, file: ArtifactFile, repository: Repository, traffic: Traffic) -> None:
+        """Download a file, unless another process brought it meanwhile, and perhaps unpacked it."""
+        began, how = time.monotonic(), unpacked_as(file)
+
+        def is_worth() -> bool:
+            traffic.stop.check()
+            return time.monotonic() - began < _SILENT_S or self._downloads.is_alive(file, _SILENT_S)
+
+        with self._store.lock(key(file), is_worth=is_worth) as is_held:
+            is_unpacked = how is not None and self._sound_contents(file, how, None) is not None
+            if not is_unpacked and self._sound_blob(file) is None:
+                self._download(record, file, repository, traffic, is_alone=is_held)
 
     def _sound_blob(self, file: ArtifactFile) -> Path | None:
         sha256 = file.sha256 or self._first_seen(file)
@@ -274,15 +304,22 @@ class Cache:
     def _digest_note(self, file: ArtifactFile) -> Path:
         return self.home / "digests" / _weak_key(file)
 
-    def _download(self, record: ModelRecord, file: ArtifactFile, repository: Repository, progress: Progress | None) -> Path:
-        with self._store.incoming() as partial:
-            with partial.open("xb") as stream:
-                found = _receive(file, repository, stream, progress)
-            self._check(file, found, file.url, record)
-            blob = self._store.adopt(partial, found)
+    def _download(
+        self, record: ModelRecord, file: ArtifactFile, repository: Repository, traffic: Traffic, *, is_alone: bool
+    ) -> None:
+        def verify(found: Digests, url: str) -> None:
+            self._check(file, found, url, record)
+
+        try:
+            _, found = self._downloads.bring(file, repository, verify, traffic, is_alone=is_alone)
+        except OfflineError as error:
+            raise OfflineError(
+                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in {self.home}; "
+                f"with a network, it is fetched by: zoo download {printable(record.reference)}",
+                error.url,
+            ) from error
         if not file.sha256:
             self._store.write(self._digest_note(file), found.sha256.encode())
-        return blob
 
     def _check(self, file: ArtifactFile, found: Digests, where: str, record: ModelRecord) -> None:
         """Compare what was found with the strongest digest that the document gives."""
@@ -357,28 +394,6 @@ def _ending(progress: Progress | None) -> Iterator[None]:
             close()
 
 
-def _receive(file: ArtifactFile, repository: Repository, stream: BinaryIO, progress: Progress | None) -> Digests:
-    """Read a body into a file, hashed on the way, bounded by several times its declared size."""
-    sha256, sha1, done = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), 0
-    wants_sha1 = bool(file.sha1 and not file.sha256)
-    bound = MAX_UNDECLARED if file.size is None else file.size * SIZE_TOLERANCE + _SLACK
-    with repository.open(file) as body:
-        while chunk := body.read(CHUNK):
-            done += len(chunk)
-            if done > bound:
-                declared = "no size was declared" if file.size is None else f"{bytes_text(file.size)} were declared"
-                raise IntegrityError(f"{shown_url(file.url)}: more than {bytes_text(bound)} came, and {declared}", url=file.url)
-            stream.write(chunk)
-            sha256.update(chunk)
-            if wants_sha1:
-                sha1.update(chunk)
-            if progress:
-                progress(done, file.size, file.name)
-    stream.flush()
-    os.fsync(stream.fileno())
-    return Digests(sha256.hexdigest(), sha1.hexdigest() if wants_sha1 else "")
-
-
 class StoredIndex:
     """An index with its ETag, in one file; its age is the file's. Where it is not ours, that of a layer is read."""
 
@@ -423,6 +438,13 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
             f"{printable(record.reference)}: code needs a full sha256 in its document, of the file itself and of no archive",
             url=file.url,
         )
+
+
+def _local(file: ArtifactFile, repository: Repository) -> Path | None:
+    """Where a file is read that is not downloaded, though it may be missing there."""
+    local = repository.local_path(file)
+    # A catalogue may name mirrors for files that were not copied with it.
+    return local if local is None or local.is_file() or not file.mirrors else None
 
 
 def _weak_key(file: ArtifactFile) -> str:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from warnings import warn
 
 import msgspec
 import platformdirs
 
-from zoo_core.errors import CacheError, CriteriaError, ZooWarning
+from zoo_core.credentials import Credential
+from zoo_core.errors import CacheError, CriteriaError
+from zoo_core.mirrors import Mirror, checked_mirror, parse_mirrors
 from zoo_core.wording import did_you_mean, listing
 
 FILE_NAME = "zoo.toml"
@@ -19,9 +20,6 @@ DAY_S = 86_400.0
 #: What a zoo.toml in the working directory may set: a cloned project must not decide what its user trusts, or how much.
 _LOCAL = ("engines", "offline", "repository", "mirror")
 _LOCAL_REPOSITORY = ("url", "name")
-#: Keys of the format that nothing heeds so far; whoever sets one must not believe that it protects them.
-_UNUSED = ("max_file_size", "mirror")
-_UNUSED_REPOSITORY = ("username_env", "token_env")
 
 Shape = TypeVar("Shape")
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -61,6 +59,7 @@ class ConfiguredRepository(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_trusted: The user's own configuration names it, not the working directory's.
+        credential: The environment variables that hold what it asks for.
     """
 
     url: str
@@ -68,6 +67,7 @@ class ConfiguredRepository(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     allow_unverified: bool = False
     is_trusted: bool = True
+    credential: Credential | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +81,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         cache_layers: Caches that are read below the user's own and never written.
         max_unpacked_size: Bytes that one archive may become; None: as its own size tells.
         max_members: Files and folders that one archive may become; None: a default.
+        max_file_size: The most bytes that a file may have; None: several times what its document declares.
+        mirrors: Those of the environment, then those of the files.
     """
 
     engines: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache_layers: tuple[Path, ...] = ()
     max_unpacked_size: int | None = None
     max_members: int | None = None
+    max_file_size: int | None = None
+    mirrors: tuple[Mirror, ...] = ()
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -111,7 +115,8 @@ def load_config(path: str | os.PathLike[str] | bool | None = None) -> Config:
         config = _merged(config, file, _read(file, is_trusted=is_trusted), is_trusted=is_trusted)
     urls = os.environ.get("ZOO_REPOSITORIES", "").split()
     added = tuple(ConfiguredRepository(url=url) for url in urls)
-    return msgspec.structs.replace(config, repositories=(*config.repositories, *added))
+    mirrors = (*parse_mirrors(os.environ.get("ZOO_MIRROR", "")), *config.mirrors)
+    return msgspec.structs.replace(config, repositories=(*config.repositories, *added), mirrors=mirrors)
 
 
 def _files(path: str | os.PathLike[str] | None) -> list[tuple[Path, bool]]:
@@ -148,10 +153,6 @@ def _read(file: Path, *, is_trusted: bool) -> _File:
         read = msgspec.convert(content, type=_File)
     except msgspec.ValidationError as error:
         raise CriteriaError(f"{file}: {error}{_near_key(content)}") from error
-    unused = [key for key in _UNUSED if key in content]
-    unused += sorted({key for item in content.get("repository", []) for key in item if key in _UNUSED_REPOSITORY})
-    if unused:
-        warn(f"{file}: this version of Zoo does not heed {', '.join(unused)} yet", ZooWarning, stacklevel=2)
     return read
 
 
@@ -190,9 +191,11 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
             groups=item.groups,
             allow_unverified=item.allow_unverified,
             is_trusted=is_trusted,
+            credential=_credential(item, file),
         )
         for item in read.repository
     )
+    mirrors = tuple(_mirror(item, file, is_trusted=is_trusted) for item in read.mirror)
     known = {repository.name for repository in config.repositories}
     for repository in repositories:
         if repository.name and repository.name in known:
@@ -211,9 +214,22 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         cache_layers=(*config.cache_layers, *(file.parent / Path(layer).expanduser() for layer in read.cache_layers)),
         max_unpacked_size=config.max_unpacked_size if read.max_unpacked_size is None else read.max_unpacked_size,
         max_members=config.max_members if read.max_members is None else read.max_members,
+        max_file_size=config.max_file_size if read.max_file_size is None else read.max_file_size,
+        mirrors=(*config.mirrors, *mirrors),
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
     )
+
+
+def _credential(item: RepositorySettings, file: Path) -> Credential | None:
+    if item.username_env and not item.token_env:
+        raise CriteriaError(f"{file}: repository {item.url}: `username_env` needs `token_env`, which names the password")
+    return Credential(url=item.url, token_env=item.token_env, username_env=item.username_env) if item.token_env else None
+
+
+def _mirror(item: _MirrorSettings, file: Path, *, is_trusted: bool) -> Mirror:
+    urls = tuple(url if "://" in url else Path(_absolute(url, file.parent)).absolute().as_uri() for url in item.urls)
+    return checked_mirror(Mirror(of=item.of, urls=urls, is_trusted=is_trusted), str(file))
 
 
 def _absolute(url: str, folder: Path) -> str:

@@ -11,8 +11,8 @@ from zoo_core.zoo import ModelZoo, What
 
 if TYPE_CHECKING:
     from zoo_core.block import BlockFactory
-    from zoo_core.cache import Progress
     from zoo_core.description import ModelInfo
+    from zoo_core.downloads import Progress
     from zoo_core.model import Model
     from zoo_core.plugin import PluginRecord
     from zoo_core.record import ModelRecord

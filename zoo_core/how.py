@@ -14,7 +14,7 @@ from zoo_core.registered import snake_case
 from zoo_core.translator import Translator
 
 if TYPE_CHECKING:
-    from zoo_core.cache import Progress
+    from zoo_core.downloads import Progress
 
 _EXAMPLES = {"device": "gpu:0", "dtype": "float16"}
 

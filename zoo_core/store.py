@@ -15,17 +15,23 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from zoo_core.atomic import atomic_file, make_read_only, remove, replace, unique_name
 from zoo_core.errors import CacheError, RepositoryError, ZooError
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 CHUNK = 1 << 20
 BLOBS = "blobs"
+#: Seconds of waiting for a lock after which is asked whether to go on.
+_TURN_S = 1.0
 
 
 class Digests(msgspec.Struct, frozen=True):
@@ -187,16 +193,28 @@ class Store:
             stream.write(content)
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Let other processes that want the same file wait for it, where locks work; nothing depends on it."""
-        from filelock import FileLock, Timeout
+    def lock(self, name: str, *, is_worth: Callable[[], bool] = lambda: True) -> Iterator[bool]:
+        """Let other processes that want the same file wait for it, where locks work; nothing depends on it.
 
-        with contextlib.ExitStack() as held:
-            # Works without.
-            with contextlib.suppress(OSError, NotImplementedError, Timeout):
-                (self.home / "locks").mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(self.home / "locks" / key_of(name), timeout=600))
-            yield
+        Args:
+            is_worth: Asked now and then whether to go on waiting; may raise.
+
+        Yields:
+            Whether it is held.
+        """
+        from filelock import FileLock
+
+        lock = FileLock(self.home / "locks" / key_of(name))
+        is_held = False
+        # Works without.
+        with contextlib.suppress(OSError, NotImplementedError):
+            (self.home / "locks").mkdir(parents=True, exist_ok=True)
+            is_held = _acquired(lock, is_worth)
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                lock.release()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -220,6 +238,20 @@ class Store:
         # A cache that is moved, or seen under another path by another machine, keeps what it knows of its own files.
         inside = path.relative_to(self.home).as_posix() if path.is_relative_to(self.home) else str(path)
         return self.home / "checked" / key_of(inside)
+
+
+def _acquired(lock: BaseFileLock, is_worth: Callable[[], bool]) -> bool:
+    from filelock import Timeout
+
+    while True:
+        began = time.monotonic()
+        try:
+            lock.acquire(timeout=_TURN_S)
+            return True
+        except Timeout:
+            # One that refuses at once is no lock to wait for.
+            if time.monotonic() - began < _TURN_S / 2 or not is_worth():
+                return False
 
 
 def digest_file(path: Path) -> Digests:

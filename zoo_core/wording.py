@@ -73,13 +73,17 @@ def printable(text: str) -> str:
     )
 
 
-def shown_url(url: str) -> str:
-    """An address for a message: printable, and without the user and password that it may hold.
+#: Parts of the names that parameters of an address have which hold a secret: those of signed addresses are among them.
+_SECRET = re.compile(r"([?&][^=&#\s]*(?:auth|credential|key|passw|secret|sig|token)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE)
 
-    >>> shown_url("https://anna:secret@models.example.com/zoo/")
-    'https://***@models.example.com/zoo/'
+
+def shown_url(url: str) -> str:
+    """An address for a message: printable, and without the user, password, token or signature that it may hold.
+
+    >>> shown_url("https://anna:secret@models.example.com/zoo/?token=secret&version=1")
+    'https://***@models.example.com/zoo/?token=***&version=1'
     """
-    return printable(re.sub(r"(?<=://)[^/?#\s]*@", "***@", url))
+    return printable(_SECRET.sub(r"\1***", re.sub(r"(?<=://)[^/?#\s]*@", "***@", url)))
 
 
 def bytes_text(count: int) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
-from zoo_core.cache import Cache, Progress
+from zoo_core.cache import Cache
 from zoo_core.catalogue import (
     Catalogue,
     Opener,
@@ -25,7 +25,9 @@ from zoo_core.catalogue import (
     opener,
 )
 from zoo_core.config import Config, home, is_offline, load_config
+from zoo_core.credentials import Credentials
 from zoo_core.criteria import Criteria, check_names
+from zoo_core.downloads import Progress
 from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
@@ -110,7 +112,9 @@ class ModelZoo:
         self._offline = offline
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
-        self._cache = Cache(place, layers=self._config.cache_layers, limits=_limits(self._config))
+        self._cache = Cache(
+            place, layers=self._config.cache_layers, limits=_limits(self._config), max_file_size=self._config.max_file_size
+        )
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
 
@@ -130,7 +134,13 @@ class ModelZoo:
 
     @cached_property
     def _opened(self) -> Opener:
-        transfer = Transfer(is_offline=lambda: is_offline(self._config, self._offline), authorise=self._authorised)
+        credentials = [item.credential for item in self._config.repositories if item.credential is not None]
+        transfer = Transfer(
+            is_offline=lambda: is_offline(self._config, self._offline),
+            authorise=self._authorised,
+            credentials=Credentials(credentials),
+            mirrors=self._config.mirrors,
+        )
         return opener(self._cache, transfer, self._max_age_s)
 
     @cached_property
@@ -252,7 +262,7 @@ class ModelZoo:
             what: As for `search`.
             model_urls: Ask only these repositories.
             to: A folder for copies that may be edited; None: the folder in the cache, which must not be changed.
-            progress: Called with (done bytes, total bytes, name); None: a bar on a terminal; False: nothing.
+            progress: Called with (done bytes, total bytes, name); None: bars on a terminal, lines elsewhere; False: nothing.
             **fields: Fields of `Criteria`.
 
         Raises:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from zoo_core.config import Config, ConfiguredRepository, home, is_offline, load_config
-from zoo_core.errors import CriteriaError, ZooWarning
+from zoo_core.credentials import Credential
+from zoo_core.errors import CriteriaError
+from zoo_core.mirrors import Mirror
 
 
 @pytest.fixture
@@ -54,16 +56,22 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         urls = ["https://mirror.example/"]
         """
     )
-    with pytest.warns(ZooWarning, match=r"does not heed max_file_size, mirror, token_env, username_env yet"):
-        config = load_config()
+    config = load_config()
     assert (config.engines, config.offline, config.index_max_age) == (("MXNet", "PyTorch"), True, 60.0)
     assert config.trust_code == ("dist:acme-models",)
     assert config.cache_layers == (Path("/mnt/shared"), own.parent / "below")
-    assert (config.max_unpacked_size, config.max_members) == (2000, 3)
+    assert (config.max_file_size, config.max_unpacked_size, config.max_members) == (1000, 2000, 3)
+    assert config.mirrors == (Mirror(of="https://models.example/", urls=("https://mirror.example/",)),)
     assert config.files == (own,)
+    address = "https://models.example/zoo/"
     assert config.repositories == (
         ConfiguredRepository(
-            url="https://models.example/zoo/", name="acme", groups=("com.acme",), allow_unverified=True, is_trusted=True
+            url=address,
+            name="acme",
+            groups=("com.acme",),
+            allow_unverified=True,
+            is_trusted=True,
+            credential=Credential(url=address, token_env="ACME_TOKEN", username_env="ACME_USER"),
         ),
     )
 
@@ -217,6 +225,43 @@ def test_a_malformed_file_is_an_error_with_file_and_key(
 def test_a_file_that_is_no_text_is_an_error(own: Path) -> None:
     own.write_bytes(b"engines = ['\xff']")
     with pytest.raises(CriteriaError, match=f"{own}: .*utf-8"):
+        load_config()
+
+
+# mirrors and credentials ---------------------------------------------------------------------------------------------
+
+
+def test_mirrors_are_those_of_the_environment_then_those_of_the_files(
+    own: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.write_text('[[mirror]]\nof = "https://a.example/"\nurls = ["https://b.example/", "stick"]')
+    local.write_text('[[mirror]]\nof = "https://a.example/"\nurls = ["models"]')
+    monkeypatch.setenv("ZOO_MIRROR", "https://a.example/=https://c.example/")
+    assert load_config().mirrors == (
+        Mirror(of="https://a.example/", urls=("https://c.example/",)),
+        Mirror(of="https://a.example/", urls=("https://b.example/", (own.parent / "stick").as_uri())),
+        Mirror(of="https://a.example/", urls=((local.parent / "models").as_uri(),), is_trusted=False),
+    )
+    assert load_config(False).mirrors == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[[mirror]]\nof = "https://a.example/"\nurls = ["s3://b/"]', "mirror 's3://b/': expected an address with http"),
+        ('[[mirror]]\nof = "a.example"\nurls = ["https://b.example/"]', "mirror of 'a.example': expected an address"),
+        ('[[repository]]\nurl = "https://a.example"\nusername_env = "U"', "`username_env` needs `token_env`"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error(own: Path, content: str, message: str) -> None:
+    own.write_text(content)
+    with pytest.raises(CriteriaError, match=f"{own}: .*{message}"):
+        load_config()
+
+
+def test_a_cloned_project_does_not_bound_what_is_downloaded(local: Path) -> None:
+    local.write_text("max_file_size = 5")
+    with pytest.raises(CriteriaError, match="`max_file_size` counts only in your own configuration"):
         load_config()
 
 

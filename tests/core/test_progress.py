@@ -120,6 +120,42 @@ def test_a_function_is_called_as_it_is_and_false_shows_nothing(on_terminal: Call
     assert terminal.getvalue() == ""
 
 
-def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+def test_without_a_terminal_a_line_says_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = reporter(None)
+    for folder in ("a", "b"):
+        Cache(tmp_path / folder).files(model(len(LARGE)), Remote(), progress=progress)
+    assert stream.getvalue() == "downloading net.bin (3.1 MB)\n" * 2
+
+
+def test_it_says_nothing_of_small_files_and_no_size_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = reporter(None)
+    assert progress is not None
+    progress(10, 20, "small.txt")
+    progress(10, None, "larg\x1be.bin")
+    progress(2 << 20, None, "larg\x1be.bin")
+    assert stream.getvalue() == "downloading larg\\x1be.bin\n"
+
+
+def test_without_standard_error_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
     assert reporter(None) is None
+
+
+def test_several_files_have_a_bar_for_all_of_them(on_terminal: Callable[[], Terminal]) -> None:
+    terminal = on_terminal()
+    progress = reporter(None)
+    assert progress is not None
+    for done in (1 << 20, 2 << 20):
+        progress(done, 2 << 20, "a.bin")
+        progress(done, 4 << 20, "b.bin")
+    progress(4 << 20, 4 << 20, "b.bin")
+    close = getattr(progress, "close", None)
+    assert callable(close)
+    close()
+    assert is_over(terminal)
+    last = [line for line in terminal.getvalue().splitlines() if "in all" in line][-1]
+    assert "6.3/6.3 MB" in last

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zoo_core.artifact import ArtifactFile
     from zoo_core.metadata import Metadata
     from zoo_core.record import Source
+    from zoo_core.transfer import Transfer
 
 
 class Repository(ABC):
@@ -47,6 +48,13 @@ class Repository(ABC):
 
     def local_path(self, file: ArtifactFile) -> Path | None:
         """Where a file lies on this machine, if this repository has it there; it is read in place and never changed."""
+        return None
+
+    def transfer_for(self, file: ArtifactFile) -> Transfer | None:
+        """What fetches a file from its addresses on the web, where the cache may do so by itself, without `open`.
+
+        Downloads are continued then, take mirrors, and use several connections. None: only `open` reaches the file.
+        """
         return None
 
     @property

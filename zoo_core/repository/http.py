@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 from warnings import warn
 
 import msgspec
@@ -14,8 +15,9 @@ from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Repository
+from zoo_core.repository.local import url_path
 from zoo_core.transfer import Transfer, bounded_body
-from zoo_core.wording import shown_url
+from zoo_core.wording import bytes_text, shown_url
 
 INDEX_NAME = "index.json"
 #: Bytes of an index that are read; one of a million artifacts has some 400 MB.
@@ -82,6 +84,10 @@ class HttpRepository(Repository):
         """The body of a file's address, from an offset on."""
         return self._transfer.stream(file.url, offset)
 
+    def transfer_for(self, file: ArtifactFile) -> Transfer:
+        """What fetches its files from the web."""
+        return self._transfer
+
     def fingerprint(self) -> str:
         """The digest of the index."""
         return hashlib.sha256(self._index()).hexdigest()
@@ -102,12 +108,38 @@ class HttpRepository(Repository):
 
     def _revalidated(self, known: tuple[bytes, str, float] | None) -> bytes:
         address = urljoin(self._root, INDEX_NAME)
-        headers = {"If-None-Match": known[1]} if known and known[1] else {}
-        with self._transfer.open(address, headers) as response:
-            content = known[0] if known and response.status_code == 304 else bounded_body(response, address, MAX_INDEX)
-            _decoded(content, address)
-            self._known.write(content, response.headers.get("ETag", known[1] if known else ""))
-            return content
+        # An index says what every digest is, so only mirrors that the user's own configuration names give one.
+        *mirrors, _ = self._transfer.addresses(address, is_pinned=False)
+        for mirror in mirrors:
+            # What a mirror fails to give, the repository itself may.
+            with suppress(RepositoryError, MetadataError):
+                return self._taken(mirror, known, is_first=mirror == mirrors[0])
+        return self._taken(address, known, is_first=not mirrors)
+
+    def _taken(self, address: str, known: tuple[bytes, str, float] | None, *, is_first: bool) -> bytes:
+        """The index at an address, which is the known one from now on."""
+        if urlsplit(address).scheme == "file":
+            content, etag = _file_content(address), ""
+        else:
+            # A tag is its server's own: another one may give the same to something else.
+            headers = {"If-None-Match": known[1]} if known and known[1] and is_first else {}
+            with self._transfer.open(address, headers) as response:
+                content = known[0] if known and response.status_code == 304 else bounded_body(response, address, MAX_INDEX)
+                etag = response.headers.get("ETag", known[1] if known else "") if is_first else ""
+        _decoded(content, address)
+        self._known.write(content, etag)
+        return content
+
+
+def _file_content(address: str) -> bytes:
+    try:
+        with url_path(address).open("rb") as stream:
+            content = stream.read(MAX_INDEX + 1)
+    except (OSError, ValueError) as error:
+        raise RepositoryError(f"{shown_url(address)}: {getattr(error, 'strerror', None) or error}", address) from error
+    if len(content) > MAX_INDEX:
+        raise RepositoryError(f"{shown_url(address)}: more than {bytes_text(MAX_INDEX)} are there", address)
+    return content
 
 
 def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:

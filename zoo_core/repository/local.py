@@ -79,6 +79,10 @@ class FolderRepository(Repository):
         stream.seek(offset)
         return stream
 
+    def transfer_for(self, file: ArtifactFile) -> Transfer:
+        """What fetches its files from the web."""
+        return self._transfer
+
     def fingerprint(self) -> str:
         """A digest over the paths, sizes and times of the documents."""
         digest = hashlib.sha256()
