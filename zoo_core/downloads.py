@@ -18,7 +18,7 @@ import msgspec
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import CacheError, IntegrityError, RepositoryError
 from zoo_core.fetch import fetch
-from zoo_core.partial import Partial, Partials
+from zoo_core.partial import FOLDER, Partial, Partials
 from zoo_core.reception import How, Wanted
 from zoo_core.repository.base import Repository
 from zoo_core.repository.local import url_path
@@ -77,7 +77,7 @@ class Downloads:
 
     def __init__(self, store: Store, max_file_size: int | None = None) -> None:
         self._store, self._max = store, max_file_size
-        self._partials = Partials(store.home / "partial")
+        self._partials = Partials(store.home / FOLDER)
 
     def check(self, files: Sequence[ArtifactFile]) -> None:
         """Refuse files that are too large for the configuration or for the disk, before anything of them comes.

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+FOLDER = "partial"
 #: Seconds without a byte after which nobody can be writing any more: connections are given up far earlier.
 ABANDONED_S = 3600.0
 #: Seconds after which nobody will come to continue.

@@ -23,6 +23,7 @@ from zoo_core.contents import named_digests
 from zoo_core.errors import AmbiguousModelError, CacheError, CriteriaError, ModelNotFoundError, RepositoryError
 from zoo_core.folders import ARTIFACTS, OWNERS, Owner, owner_path
 from zoo_core.lease import Leases
+from zoo_core.partial import FOLDER as DOWNLOADS
 from zoo_core.reference import parse
 from zoo_core.store import BLOBS, Store, digest_file
 from zoo_core.version import parse_range
@@ -193,7 +194,9 @@ class Upkeep:
             now = time.time()
             kept = self.artifacts()
             old = [item for item in kept if older_than_s is not None and now - item.last_use > older_than_s]
+            broken = self._forget_downloads()
             done = self._removed(old, lambda _: True)
+            done = msgspec.structs.replace(done, freed=done.freed + broken)
             if max_size is None:
                 return done
             size = self.size()
@@ -279,6 +282,18 @@ class Upkeep:
             owner = _decoded(path)
             if _age_s(path) > GRACE_S and (owner is None or not (self.home / owner.folder).is_dir()):
                 remove(path)
+        return freed
+
+    def _forget_downloads(self) -> int:
+        """Remove what came of downloads that broke off, and that nobody continued; gives the bytes that were freed."""
+        freed = 0
+        for folder in _level(self.home / DOWNLOADS, 1):
+            if min((_age_s(path) for path in [folder, *_files(folder)]), default=0.0) > GRACE_S:
+                # Whoever comes to continue it finds all of it or nothing.
+                doomed = folder.with_name(unique_name())
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(doomed)
+                    freed += _delete(doomed)
         return freed
 
     def _forget_archives(self) -> None:

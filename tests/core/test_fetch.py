@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests import archives as pack
 from tests import repositories as make
 from tests.faulty_server import FINE, Fault, FaultySite, faulty
 from tests.records import record, source
@@ -676,4 +677,27 @@ def test_a_storm_of_all_faults_ends_in_the_right_file_or_in_one_clear_error(
         assert all(content == CONTENT for content in finals(cache))
     site.faults.clear()
     assert got(cache, wanted) == CONTENT
+    assert partials(cache) == []
+
+
+# archives ------------------------------------------------------------------------------------------------------------
+
+
+def archives_of(site: FaultySite, tmp_path: Path) -> tuple[list[ArtifactFile], dict[str, bytes]]:
+    """Two archives on the server that become folders, and what is in them."""
+    trees = {name: {"net.params": CONTENT[start : start + 1_000_000]} for name, start in (("left", 0), ("right", 1_000_000))}
+    files = []
+    for name, tree in trees.items():
+        site.contents[f"/{name}.zip"] = content = pack.zipped(tree)
+        files.append(file(site, content, f"/{name}.zip", key=name, name=name, type="dir"))
+    return files, {f"{name}/{path}": content for name, tree in trees.items() for path, content in tree.items()}
+
+
+def test_archives_that_break_off_are_continued_and_unpacked(site: FaultySite, cache: Cache, tmp_path: Path) -> None:
+    files, expected = archives_of(site, tmp_path)
+    for name in ("left", "right"):
+        site.faults[f"/{name}.zip"] = [Fault(cut=400_000), FINE]
+    folder = cache.folder(record(files=files), FolderRepository(cache.home, transfer=Transfer(retry=SOON, read_s=0.5)))
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.params")} == expected
+    assert sorted(finals(cache)) == sorted(expected.values()), "the archives themselves are not kept"
     assert partials(cache) == []

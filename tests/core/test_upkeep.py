@@ -258,6 +258,24 @@ def test_what_is_being_unpacked_is_left_alone_whatever_the_age_of_its_folder(
     assert (folder / "large").exists()
 
 
+def test_downloads_that_broke_off_go_when_nobody_continues_them(
+    cache: Cache, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("0" * 64, f"{'1' * 64}.0123"):
+        (cache.home / "partial" / name).mkdir(parents=True)
+        (cache.home / "partial" / name / "content").write_bytes(b"12345")
+    assert upkeep.prune().freed == 0, "somebody may come to continue them"
+    aged(cache.home, monkeypatch)
+    alive = cache.home / "partial" / f"{'2' * 64}.4567"
+    alive.mkdir()
+    (alive / "content").write_bytes(b"1")
+    os.utime(alive / "content", (time.time(), time.time()))
+    upkeep.remove([])
+    assert len(list((cache.home / "partial").iterdir())) == 3, "what is removed by name says nothing of them"
+    assert upkeep.prune().freed == 10
+    assert list((cache.home / "partial").iterdir()) == [alive]
+
+
 def test_where_there_are_no_hard_links_the_notes_tell_what_is_needed(
     cache: Cache, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
