@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from zoo_core.atomic import remove
@@ -125,25 +124,28 @@ class _ProcessLease:
             os.write(self._descriptor, f"{name}\n".encode())
             self._names.add(name)
 
-    def close(self) -> None:
-        """Give up what was used."""
+    def withdraw(self) -> None:
+        """Delete it, which nobody knows of yet."""
         os.close(self._descriptor)
+        remove(self._path)
 
 
 #: A lease is the process's, as its lock is, and outlives the caches and zoos that are made in it.
 _leases: dict[Path, _ProcessLease] = {}
-_leases_lock = Lock()
 
 
 def _process_lease(folder: Path) -> _ProcessLease:
-    with _leases_lock:
-        known = _leases.get(folder)
-        if known is not None and not known.is_there:
-            _leases.pop(folder).close()
-            known = None
-        if known is None:
-            known = _leases[folder] = _ProcessLease(folder)
-        return known
+    # Without a lock of threads, which a child made by forking could find held by nobody.
+    known = _leases.get(folder)
+    if known is None:
+        made = _ProcessLease(folder)
+        known = _leases.setdefault(folder, made)
+        if known is not made:
+            made.withdraw()
+    elif not known.is_there:
+        # It stays open: another thread may be writing to it.
+        known = _leases[folder] = _ProcessLease(folder)
+    return known
 
 
 def _is_alive(path: Path) -> bool:

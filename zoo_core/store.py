@@ -150,9 +150,11 @@ class Store:
                 replace(partial, blob)
         # Before the file is read-only, under whichever name: Windows would not delete it then.
         remove(partial)
-        make_read_only(blob)
-        if is_noted:
-            self.remember(blob, found)
+        # Somebody who unpacked it may have deleted it already.
+        with contextlib.suppress(FileNotFoundError):
+            make_read_only(blob)
+            if is_noted:
+                self.remember(blob, found)
         return blob
 
     def discard(self, blob: Path) -> None:

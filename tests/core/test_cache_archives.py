@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 import tarfile
 import threading
 from pathlib import Path
@@ -423,6 +424,43 @@ def test_many_who_want_one_archive_get_one_folder(cache: Cache, monkeypatch: pyt
     assert leftovers(cache) == []
     if locks:
         assert remote.opened == ["model"]
+
+
+def test_an_archive_that_somebody_else_unpacks_and_deletes_meanwhile_is_not_needed(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each moment: as it gets its name, before it is opened, and while it is read."""
+    wanted, remote = model(packed("model", "net.zip", ZIP)), Memory(model=ZIP)
+    original = store_module.make_read_only
+    taken: list[Path] = []
+
+    def overtaken(path: Path) -> None:
+        if path.name == make.sha256(ZIP) and not taken:
+            taken.append(path)
+            Cache(cache.home).files(wanted, Memory(model=ZIP))
+        original(path)
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
+    monkeypatch.setattr(store_module, "make_read_only", overtaken)
+    assert inside(cache.files(wanted, remote)["model"]) == TREE
+    assert len(taken) == 1
+
+    shutil.rmtree(cache.home)
+    unpack = contents_module.unpack
+
+    def too_late(archive: Path, *arguments: object, **keywords: object) -> object:
+        if len(taken) == 1:
+            taken.append(archive)
+            archive.unlink()
+        return unpack(archive, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(contents_module, "unpack", too_late)
+    assert inside(cache.files(wanted, remote)["model"]) == TREE
+    assert len(taken) == 2
+    assert remote.opened == ["model"] * 3
 
 
 # local archives ------------------------------------------------------------------------------------------------------
