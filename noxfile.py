@@ -106,13 +106,10 @@ PYTORCH_ALONE = Environment(
     name="pytorch",
     constraints="numpy2.txt",
     projects=(CORE, f"{PYTORCH}[demo]", FLOWERS),
-    requirements=(*TEST_TOOLS, *PICTURES)
+    requirements=(*TEST_TOOLS, *PICTURES),
 )
 MXNET_ALONE = Environment(
-    name="mxnet",
-    constraints="numpy1.txt",
-    projects=(CORE, f"{MXNET}[demo]", FLOWERS),
-    requirements=(*TEST_TOOLS, *PICTURES)
+    name="mxnet", constraints="numpy1.txt", projects=(CORE, f"{MXNET}[demo]", FLOWERS), requirements=(*TEST_TOOLS, *PICTURES)
 )
 BOTH = Environment(
     name="both",

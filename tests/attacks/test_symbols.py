@@ -40,10 +40,37 @@ GOOD: dict[str, Any] = {
 }
 FC, SPLIT, JOIN = 3, 4, 5
 
+#: As Gluon writes a recurrent layer, with sizes of 0 that MXNet infers.
+RECURRENT: dict[str, Any] = {
+    "nodes": [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": "null", "name": "weight", "attrs": {"__shape__": "(16, 3)"}, "inputs": []},
+        {"op": "null", "name": "others", "attrs": {"__shape__": "(96,)"}, "inputs": []},
+        {"op": "Reshape", "name": "row", "attrs": {"shape": "-1"}, "inputs": [[1, 0, 0]]},
+        {"op": "_rnn_param_concat", "name": "packed", "attrs": {"dim": "0", "num_args": "2"}, "inputs": [[3, 0, 0], [2, 0, 0]]},
+        {"op": "_zeros", "name": "h", "attrs": {"shape": "(1, 0, 4)", "dtype": "float32"}, "inputs": []},
+        {"op": "_zeros", "name": "c", "attrs": {"shape": "(1, 0, 4)", "dtype": "float32"}, "inputs": []},
+        {"op": "RNN", "name": "lstm", "inputs": [[0, 0, 0], [4, 0, 0], [5, 0, 0], [6, 0, 0]],
+         "attrs": {"mode": "lstm", "state_size": "4", "num_layers": "1", "bidirectional": "False", "state_outputs": "True",
+                   "p": "0", "projection_size": "None", "use_sequence_length": "False"}},
+        {"op": "Concat", "name": "joined", "attrs": {"num_args": "2", "dim": "0"}, "inputs": [[7, 1, 0], [7, 2, 0]]},
+    ],
+    "arg_nodes": [0, 1, 2],
+    "heads": [[7, 0, 0], [8, 0, 0]],
+    "attrs": {"mxnet_version": ["int", 10901], "zoo_inputs": ["list_str", ["data"]]},
+}  # fmt: skip
+LSTM = 7
+
 
 def changed(change: Callable[[Any], Any]) -> bytes:
     document = copy.deepcopy(GOOD)
     change(document)
+    return json.dumps(document).encode()
+
+
+def recurrent(index: int = LSTM, **texts: str) -> bytes:
+    document = copy.deepcopy(RECURRENT)
+    document["nodes"][index]["attrs"].update(texts)
     return json.dumps(document).encode()
 
 
@@ -75,6 +102,12 @@ def operator(op: str, **attributes: str) -> Callable[[Any], Any]:
     )
 
 
+def normalised(mean: int, variance: int) -> Callable[[Any], Any]:
+    """One more node, which writes to two others in training."""
+    more = {"op": "BatchNorm", "name": "more", "inputs": [[6, 0, 0], [1, 0, 0], [1, 0, 0], [mean, 0, 0], [variance, 0, 0]]}
+    return lambda document: (document["nodes"].append(more), document.pop("node_row_ptr"))
+
+
 def refused(content: bytes, reason: str) -> None:
     tracemalloc.start()
     started = time.monotonic()
@@ -88,12 +121,13 @@ def refused(content: bytes, reason: str) -> None:
     assert peak < 4 * 2**20 + 100 * len(content)
 
 
-def test_the_example_itself_is_read() -> None:
+def test_the_examples_themselves_are_read() -> None:
     graph = inspection.inspected(json.dumps(GOOD).encode())
 
     assert graph.inputs == ("data",)
     assert graph.variables == ("data", "fc_weight", "fc_bias")
-    assert inspection.inspected(graph.text().encode()) == graph
+    for example in (graph, inspection.inspected(recurrent())):
+        assert inspection.inspected(example.text().encode()) == example
 
 
 @pytest.mark.parametrize(
@@ -196,6 +230,21 @@ def test_the_list_is_sorted_and_has_nothing_that_runs_writes_or_nests() -> None:
         (changed(use("tile", reps="(100000, 100000)")), "reps is"),
         (changed(use("repeat", repeats="1000000")), "repeats is"),
         (changed(use("Pooling", kernel="(2,2)", stride="(0,0)")), "stride is"),
+        (changed(use("tile", reps="(0, 2)")), "reps is"),
+        (changed(operator("_zeros", shape="(0, 100000000)")), "shape is"),
+        (changed(normalised(6, 2)), r"'more' \(BatchNorm\) writes to 'shaped', which is no variable for this alone"),
+        (changed(normalised(2, 2)), r"'more' \(BatchNorm\) writes to 'fc_bias', which is no variable for this alone"),
+        (recurrent(5, shape="(1, -1, 4)"), "shape is"),
+        (recurrent(mode="wavenet"), "expected a mode of gru, lstm, rnn_relu, rnn_tanh"),
+        (recurrent(mode="gru"), "has 4 inputs; expected 3"),
+        (recurrent(state_outputs="False"), "none of number 1"),
+        (recurrent(state_size="0"), "state_size is"),
+        (recurrent(state_size="30000"), "expected a layer of less than 2147483648 parameters"),
+        (recurrent(state_size="2000", num_layers="100"), "expected a layer of less than 2147483648 parameters"),
+        (recurrent(num_layers="5000"), "num_layers is"),
+        (recurrent(projection_size="2"), "projection_size is '2'; expected None or False; MXNet has it on GPUs only"),
+        (recurrent(use_sequence_length="True"), "use_sequence_length is"),
+        (recurrent(lstm_state_clip_min="-1.0"), "lstm_state_clip_min is"),
         (changed(use("LeakyReLU", act_type="rrelu")), "another act_type than rrelu"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else value[:40],
@@ -233,7 +282,8 @@ from zoo_mxnet.framework import mx
 from zoo_mxnet.operators import OPERATORS
 from tests.attacks import test_symbols as attacks
 
-first, last = map(int, sys.argv[1:])
+first, last = map(int, sys.argv[2:])
+good, shapes = {"GOOD": (attacks.GOOD, [(2, 3)]), "RECURRENT": (attacks.RECURRENT, [(2, 3, 3), (5, 4, 3)])}[sys.argv[1]]
 every = ["_Native", "_NDArray", "_cvimread", "_foreach", "_backward_relu", *OPERATORS]
 odd = [-1, 0, 1, 2, 10**6, 2**31, 2**63, True, None, 1.5, "", "x", "(1,)", "(0,0)", "-1", "99999999999", [], [0, 0, 0], {}]
 
@@ -245,13 +295,15 @@ def places(value, put):
 
 
 def mutated(seed):
-    draw, document = random.Random(seed), copy.deepcopy(attacks.GOOD)
+    draw, document = random.Random(seed), copy.deepcopy(good)
     for _ in range(draw.choice([1, 1, 2, 3])):
         value, put = draw.choice(list(places(document, lambda new: None)))
         if isinstance(value, str) and value[:1].isupper():
             put(draw.choice(every))
         elif isinstance(value, int) and draw.random() < 0.6:
             put(value + draw.choice([-1, 1, 2, 100]))
+        elif isinstance(value, str) and any(map(str.isdigit, value)) and draw.random() < 0.7:
+            put("".join(draw.choice("01234") if text.isdigit() and draw.random() < 0.5 else text for text in value))
         elif isinstance(value, list | dict) and value and draw.random() < 0.4:
             value.pop(draw.choice(list(value)) if isinstance(value, dict) else draw.randrange(len(value)))
         else:
@@ -270,9 +322,16 @@ for seed in range(first, last):
         continue
     block.initialize()
     try:
-        found = block(*[mx.nd.ones((2, 3))] * len(block.inputs))
-        for output in found if isinstance(found, list) else [found]:
-            output.asnumpy()
+        for shape in shapes:
+            trains = seed % 4 == 0
+            with mx.autograd.record() if trains else mx.autograd.predict_mode():
+                found = block(*[mx.nd.ones(shape)] * len(block.inputs))
+                found = found if isinstance(found, list) else [found]
+            for output in found:
+                output.asnumpy()
+            if trains:
+                found[0].backward()
+                mx.nd.waitall()
         built += 1
     except (mx.MXNetError, InputError, ValueError, AssertionError):
         pass
@@ -280,9 +339,10 @@ print("built", built)
 """
 
 
-def test_mutated_symbols_end_in_a_block_or_an_error_and_never_in_a_signal() -> None:
-    pytest.importorskip("mxnet", reason="needs MXNet: pip install zoo-mxnet")
-    command = [sys.executable, "-c", FUZZ, "0", "1500"]
+@pytest.mark.parametrize("example", ["GOOD", "RECURRENT"])
+def test_mutated_symbols_end_in_a_block_or_an_error_and_never_in_a_signal(example: str) -> None:
+    pytest.importorskip("zoo_mxnet.framework", reason="needs MXNet: pip install zoo-mxnet")
+    command = [sys.executable, "-c", FUZZ, example, "0", "1500" if example == "GOOD" else "1000"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
 
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)

@@ -193,9 +193,7 @@ def test_without_the_factorys_package_the_error_says_who_wrote_the_file(engine: 
     import safetensors.numpy
 
     path = tmp_path / "net.safetensors"
-    safetensors.numpy.save_file(
-        {"w": np.ones(3, np.float32)}, path, {key: json.dumps(value) for key, value in header.items()}
-    )
+    safetensors.numpy.save_file({"w": np.ones(3, np.float32)}, path, {key: json.dumps(value) for key, value in header.items()})
     with pytest.raises(zoo.PackageNotInstalledError, match=r'zoo-absent 0\.3\.7.*pip install "zoo-absent>=0\.3"$'):
         zoo.load_model(model_path=path)
     assert zoo.read_parameters(path)["w"].tolist() == [1, 1, 1]

@@ -255,6 +255,7 @@ class _Inspection:
             self._refuse(f"{where} uses the operator {_shown(op)}, which is not among the {len(OPERATORS)} that are allowed")
         found = Node(op=op, name=name, attributes=attributes, inputs=self._outputs(inputs, before, where))
         self._use(found, where, is_old=is_old)
+        self._written(found, before, where)
         return found
 
     def _texts(self, stored: Iterable[Any], where: str) -> dict[str, str]:
@@ -291,6 +292,12 @@ class _Inspection:
         least = most - len(operator.written) if is_old else most
         if not least <= len(node.inputs) <= most:
             self._refuse(f"{where} ({node.op}) has {len(node.inputs)} inputs; expected {most}")
+
+    def _written(self, node: Node, before: Sequence[Node], where: str) -> None:
+        """Check what an operator writes to in training: MXNet ends the process where that is no variable of its own."""
+        for index, _ in (node.inputs[place] for place in node.operator.written if place < len(node.inputs)):
+            if before[index].op != VARIABLE or sum(index == other for other, _ in node.inputs) > 1:
+                self._refuse(f"{where} ({node.op}) writes to {before[index].name!r}, which is no variable for this alone")
 
     def _outputs(self, stored: Iterable[Any], nodes: Sequence[Node], where: str) -> tuple[Output, ...]:
         found = [self._output(entry, nodes, where) for entry in stored]

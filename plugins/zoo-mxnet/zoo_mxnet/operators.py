@@ -4,6 +4,7 @@ MXNet 1.9.1 has more than a thousand. Those that are missing here call back into
 ``Custom``), read files (``_cvimread``), carry graphs inside (``_foreach``), end the process when their data does not fit
 (``SequenceLast``), belong to a backward pass or to an optimizer, or were not seen in a published network. Attributes are
 listed with what they may hold: MXNet itself counts up to any number, and draws between bounds in any order.
+A tensor's size may be left to MXNet, as a 0; where nothing tells it, MXNet raises an error when the program is run.
 
 Source: MXNet 1.9.1's operator registry (``MXSymbolGetAtomicSymbolInfo``).
 """
@@ -104,7 +105,11 @@ def _number(text: str) -> bool:
 
 
 def _literal(text: str) -> bool:
-    return _sizes(text, 1) and math.prod(whole(item) for item in items(text)) <= MAX_ELEMENTS
+    return _sizes(text, 1) and _unknown(text)
+
+
+def _unknown(text: str) -> bool:
+    return _sizes(text, 0) and math.prod(max(whole(item), 1) for item in items(text)) <= MAX_ELEMENTS
 
 
 def _maybe(text: str) -> bool:
@@ -131,6 +136,10 @@ LIMIT = Kind(f"a whole number from -1 to {MAX_SIZE}", lambda text: -1 <= whole(t
 STEPS = Kind("a tuple of whole numbers from 1 to 4096", lambda text: _sizes(text, 1, 4096))
 EDGES = Kind("a tuple of whole numbers from 0 to 4096", lambda text: _sizes(text, 0, 4096))
 LITERAL = Kind(f"a shape of at most {MAX_ELEMENTS} elements, none of size 0", _literal)
+#: A size of 0 is one that MXNet infers from what takes the tensor, as Gluon writes the first state of a recurrent layer.
+INFERRED = Kind(f"a shape of at most {MAX_ELEMENTS} elements, 0 where a size is to be inferred", _unknown)
+#: What MXNet has on GPUs only: on a CPU it ends the process, or is left out without a word.
+NEVER = Kind("None or False; MXNet has it on GPUs only", lambda text: text in ("None", "False", "false", "0"))
 DEVICE = Kind("a device such as cpu(0)", lambda text: _DEVICE.fullmatch(text) is not None)
 
 
@@ -188,6 +197,34 @@ def _upsampled(attributes: Attributes) -> int:
 def _split(attributes: Attributes) -> int:
     sections = whole(attributes.get("sections", "0"))
     return sections or len(items(attributes.get("indices", "()")))
+
+
+#: A recurrent layer's mode -> how many gates a cell has.
+_GATES = {"rnn_relu": 1, "rnn_tanh": 1, "gru": 3, "lstm": 4}
+#: What one step of a sequence may have.
+_MAX_FEATURES = 2**16
+
+
+def most_features(attributes: Attributes) -> int:
+    """How many features a step of a sequence may have, for a recurrent layer; 0 or less: the layer is too large.
+
+    MXNet counts the packed parameters in 32 bits. Beyond, a small tensor would pass for one of gigabytes, and be read so.
+
+    Source: ``GetRnnParamSize`` in MXNet 1.9's ``rnn-inl.h``.
+    """
+    state, layers = (whole(attributes.get(name, "0")) for name in ("state_size", "num_layers"))
+    directions = 2 if is_true(attributes, "bidirectional") else 1
+    rows = _GATES.get(attributes.get("mode", ""), 0) * directions * state
+    if rows <= 0 or layers <= 0:
+        return 0
+    others = rows * (state + 2) + (layers - 1) * rows * (state * directions + state + 2)
+    return min(_MAX_FEATURES, (2**31 - 1 - others) // rows)
+
+
+def _cells(attributes: Attributes) -> str:
+    if attributes.get("mode") not in _GATES:
+        return f"a mode of {', '.join(sorted(_GATES))}"
+    return "" if most_features(attributes) > 0 else "a layer of less than 2147483648 parameters"
 
 
 def _recurrent(attributes: Attributes) -> int:
@@ -336,20 +373,21 @@ _OPERATORS: Mapping[str, Operator] = {
     "Pad": _op("data", mode=WORD, pad_width=EDGES, constant_value=NUMBER),
     "Pooling": _op("data", _POOLING, cudnn_off=SWITCH, p_value=INT, count_include_pad=SWITCH, layout=WORD),
     "RNN": _op(
-        "data parameters state state_cell sequence_length",
-        has={"state_cell": lambda given: given.get("mode") == "lstm", **_LENGTHS},
+        "data parameters state state_cell",
+        has={"state_cell": lambda given: given.get("mode") == "lstm"},
         outputs=_recurrent,
+        check=_cells,
         state_size=COUNT,
         num_layers=FEW,
         bidirectional=SWITCH,
         mode=WORD,
         p=NUMBER,
         state_outputs=SWITCH,
-        projection_size=INT,
-        lstm_state_clip_min=NUMBER,
-        lstm_state_clip_max=NUMBER,
+        projection_size=NEVER,
+        lstm_state_clip_min=NEVER,
+        lstm_state_clip_max=NEVER,
         lstm_state_clip_nan=SWITCH,
-        use_sequence_length=SWITCH,
+        use_sequence_length=NEVER,
     ),
     "ROIPooling": _op("data rois", pooled_size=STEPS, spatial_scale=NUMBER),
     "Reshape": _op("data", check=_shaped, shape=CODES, reverse=SWITCH, target_shape=CODES, keep_highest=SWITCH),
@@ -424,13 +462,13 @@ _OPERATORS: Mapping[str, Operator] = {
     "_contrib_interleaved_matmul_selfatt_qk": _op("queries_keys_values", heads=FEW),
     "_contrib_interleaved_matmul_selfatt_valatt": _op("queries_keys_values attention", heads=FEW),
     "_eye": _op("", _NEW, check=_square, N=COUNT, M=UPTO, k=INT),
-    "_full": _op("", _NEW, shape=LITERAL, value=NUMBER),
+    "_full": _op("", _NEW, shape=INFERRED, value=NUMBER),
     "_linalg_gemm2": _op("A B", _PRODUCT, alpha=NUMBER, axis=AXIS),
     "_npx_reshape": _op("a", newshape=CODES, reverse=SWITCH, order=WORD),
-    "_ones": _op("", _NEW, shape=LITERAL),
+    "_ones": _op("", _NEW, shape=INFERRED),
     "_rnn_param_concat": _op("data *num_args", dim=AXIS),
     "_split_v2": _op("data", outputs=_split, indices=INTS, axis=AXIS, squeeze_axis=SWITCH, sections=UPTO),
-    "_zeros": _op("", _NEW, shape=LITERAL),
+    "_zeros": _op("", _NEW, shape=INFERRED),
     "add_n": _op("args *num_args"),
     "amp_cast": _op("data", dtype=WORD),
     "amp_multicast": _op("data *num_outputs", outputs=lambda given: whole(given.get("num_outputs", "1")), cast_narrow=SWITCH),
@@ -442,10 +480,7 @@ _OPERATORS: Mapping[str, Operator] = {
     "broadcast_like": _op("lhs rhs", lhs_axes=AXES, rhs_axes=AXES),
     "broadcast_to": _op(
         "data",
-        shape=Kind(
-            f"a shape of at most {MAX_ELEMENTS} elements",
-            lambda text: _sizes(text, 0) and math.prod(max(whole(item), 1) for item in items(text)) <= MAX_ELEMENTS,
-        ),
+        shape=Kind(f"a shape of at most {MAX_ELEMENTS} elements", _unknown),
     ),
     "clip": _op("data", a_min=NUMBER, a_max=NUMBER),
     "cumsum": _op("a", axis=AXIS, dtype=WORD),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo_pytorch.symbol import SymbolBlock as SymbolBlock
+    from zoo_pytorch.symbol import check_conversion as check_conversion
 
 __version__ = "0.1.0"
 
-__all__ = ["SymbolBlock"]
+__all__ = ["SymbolBlock", "check_conversion"]
 
 
 def __getattr__(name: str) -> Any:

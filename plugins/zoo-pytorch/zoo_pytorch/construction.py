@@ -34,20 +34,65 @@ def _unchanged(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     return tensor
 
 
-class _StandIn(nn.Parameter):
-    """A parameter on the meta device; a constructor that initialises it changes nothing, and need not take time for it."""
+class _Initialisers:
+    """What constructors do to parameters; on the meta device it does nothing, and need take no time.
+
+    torch would do nothing too, but for the random ones it first imports its compiler, which takes a second or two.
+    """
 
     uniform_ = normal_ = fill_ = zero_ = _unchanged
+    exponential_ = log_normal_ = cauchy_ = geometric_ = bernoulli_ = random_ = _unchanged
+
+
+class _Unfilled(_Initialisers, torch.Tensor):
+    """A stand-in's data, and what is computed from that: views of it are initialised just as well."""
+
+
+class _StandIn(_Initialisers, nn.Parameter):
+    """A parameter on the meta device."""
+
+    @property
+    def data(self) -> torch.Tensor:
+        """As torch has it."""
+        return _data(self).as_subclass(_Unfilled)
+
+    @data.setter
+    def data(self, value: torch.Tensor) -> None:
+        torch.Tensor.data.__set__(self, value)  # type: ignore[attr-defined]  # a descriptor, of which torch's types say the value
+
+    def detach(self) -> torch.Tensor:
+        """As torch has it."""
+        return _data(self).as_subclass(_Unfilled)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _StandIn:
+        if id(self) not in memo:
+            memo[id(self)] = _stand_in_for(self)
+        copied: _StandIn = memo[id(self)]
+        return copied
+
+
+def _data(tensor: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = torch.Tensor.data.__get__(tensor)  # type: ignore[attr-defined]  # as above
+    return found
+
+
+def _stand_in_for(parameter: torch.Tensor) -> _StandIn:
+    plain = _data(parameter).as_subclass(torch.Tensor)
+    if plain.layout == torch.strided:
+        # What is like a tensor on the meta device needs that compiler too.
+        meta = torch.empty_strided(plain.shape, plain.stride(), dtype=plain.dtype, device="meta")
+    else:
+        meta = torch.empty_like(plain, device="meta")
+    return _StandIn(meta, requires_grad=parameter.requires_grad)
 
 
 def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
     stand_ins = _building.stand_ins
-    if stand_ins is None or parameter.is_meta or is_lazy(parameter):
+    if stand_ins is None or (parameter.is_meta and not isinstance(parameter, _Unfilled)) or is_lazy(parameter):
         return None
     if id(parameter) not in stand_ins:
         # One that is registered twice is tied: both names get one stand-in.
-        meta = _StandIn(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
-        stand_ins[id(parameter)] = (parameter, meta)
+        stand_ins[id(parameter)] = (parameter, _stand_in_for(parameter))
     return stand_ins[id(parameter)][1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo_core import BlockFactory, Device, Engine, InputError, LoadReport, Model, ParameterFile, kind_of, read_model_file
+from zoo_core import (
+    BlockFactory,
+    Device,
+    Engine,
+    InputError,
+    LoadReport,
+    Model,
+    ParameterFile,
+    kind_of,
+    printable,
+    read_model_file,
+)
 from zoo_pytorch.construction import build_on_meta
 from zoo_pytorch.holders import programs_of
 from zoo_pytorch.parameters import load_parameters, save_parameters
@@ -28,6 +40,11 @@ if TYPE_CHECKING:
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 #: Arguments of ``forward`` that can be given by name.
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+#: How the errors of TorchScript begin.
+INTERPRETER = "The following operation failed in the TorchScript interpreter"
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b")
+#: Characters of an error of PyTorch that a user sees; the whole one is its cause.
+MAX_REASON = 400
 
 
 class PyTorchEngine(Engine):
@@ -92,7 +109,7 @@ class PyTorchEngine(Engine):
                 outputs = block(*args, **keywords)
             except (RuntimeError, TypeError, IndexError, ValueError, AssertionError) as error:
                 shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in arrays.items())
-                raise InputError(f"{type(block).__name__} cannot run on {shapes}: {error}") from error
+                raise InputError(f"{type(block).__name__} cannot run on {shapes}: {_reason(error)}") from error
             return {name: _as_array(name, value) for name, value in _named(outputs).items()}
 
     def programs(self, block: nn.Module) -> Mapping[str, str]:
@@ -197,6 +214,17 @@ def _evaluating(block: nn.Module) -> Iterator[None]:
     finally:
         if modules:
             _borrowed.give_back(modules)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith(INTERPRETER):
+        # It tells first where it happened, over many lines, and then what.
+        starts = [number for number, line in enumerate(lines) if _EXCEPTION.match(line)]
+        lines = lines[starts[-1] if starts else -1 :]
+    text = printable(" ".join(lines))
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 def _named(outputs: Any) -> dict[str, Any]:

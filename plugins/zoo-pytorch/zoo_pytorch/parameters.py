@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -86,7 +86,7 @@ def _filled_from(
         )
         if strict and report:
             raise _misfit(file, report, mismatched)
-        _check_filled(block)
+        _check_filled(block, file, own)
         if dtype is not None or device.type != "cpu" or not is_empty:
             block.to(device=device, dtype=dtype)
     return report
@@ -279,8 +279,15 @@ def _initialise(block: nn.Module, names: Iterable[str]) -> None:
             module.reset_parameters()  # type: ignore[operator]  # a convention of modules, not part of their type
 
 
-def _check_filled(block: nn.Module) -> None:
+def _check_filled(block: nn.Module, file: ParameterFile, own: Container[str]) -> None:
     empty = left_on_meta(block)
+    lacking = [name for name in empty if name in own]
+    if lacking:
+        raise ParameterError(
+            f"{listing(lacking)} of {type(block).__name__} got no value: {file.name} lacks it, or has it in another shape, and "
+            "no fresh network has a value for it",
+            missing=lacking,
+        )
     if empty:
         raise ParameterError(
             f"{listing(empty)} of {type(block).__name__} got no value: it was computed from a parameter while the network was "

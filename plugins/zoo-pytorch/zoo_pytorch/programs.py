@@ -254,7 +254,8 @@ def check_conversion(program: Program, convert: Callable[[Tensor], Tensor]) -> N
     Raises:
         ParameterError: It would convert the weights; the message names the node.
     """
-    if program.kind == ATEN:  # its network refuses by itself
+    if isinstance(program.network, aten.AtenNetwork):
+        program.network.check_conversion(convert)
         return
     # A frozen network has none that would tell, and constants that nobody converts.
     dtypes = {value.dtype for value in tensors_of(program.network).values() if value.is_floating_point()} or {torch.float32}

@@ -20,6 +20,32 @@ from zoo_pytorch.weights import like, place, tensors_of
 CHILD = "program"
 EMPTY = "this SymbolBlock is empty: load parameters first, or make one with SymbolBlock.from_program"
 
+#: torch converts one module after the other, and a value that was rounded has no way back.
+HALF_CONVERTED = (
+    "In a network, the modules before this one are converted already: load their parameters again. "
+    "zoo_pytorch.check_conversion(network, dtype) asks before anything is"
+)
+
+
+def check_conversion(network: nn.Module, dtype: torch.dtype) -> None:
+    """Refuse a conversion that one of a network's programs would refuse, while nothing is converted yet.
+
+    torch converts a network module by module: where a program refuses ``network.half()``, the modules before it are converted.
+
+    Args:
+        network: With SymbolBlocks anywhere in it.
+        dtype: A floating dtype to which it is about to be converted.
+
+    Raises:
+        ParameterError: The graph of a program names a floating dtype; the message names the block and the node.
+    """
+    for path, module in network.named_modules():
+        if isinstance(module, SymbolBlock) and module._program is not None:
+            try:
+                programs.check_conversion(module._program, lambda tensor: tensor.to(dtype))
+            except ParameterError as error:
+                raise ParameterError(f"{path or 'the block'}: {error}") from error
+
 
 class SymbolBlock(nn.Module):
     """A block whose network is a program: an exported graph or TorchScript.
@@ -42,7 +68,8 @@ class SymbolBlock(nn.Module):
     True
 
     `train` and `eval` switch a ``torch.aten`` program, and TorchScript that was scripted; other programs keep the mode in which
-    they were made (`mode`). Pickling and copying a block take the program along.
+    they were made (`mode`). Pickling and copying a block take the program along. A program whose graph names a floating dtype
+    cannot be converted to another: ask `zoo_pytorch.check_conversion` before you convert a network that it is in.
     """
 
     def __init__(self) -> None:
@@ -57,12 +84,16 @@ class SymbolBlock(nn.Module):
             program: A ``torch.export.ExportedProgram``, a TorchScript module (traced or scripted), or the path or content of a
                 file: TorchScript (``.pt``), an exported program (``.pt2``) or ``torch.aten`` (JSON). An exported one becomes
                 ``torch.aten`` where its operators allow it, which loads quickly, is data and follows `train` and `eval`. The
-                weights are shared with an object, not copied, and the block starts in the object's mode.
+                weights are shared with an object, not copied, and the block starts in the object's mode. Export in training
+                mode where dropout matters: in evaluation mode a TransformerEncoder, for one, exports without the dropout of
+                attention, which `train` cannot bring back. A graph does not say its mode: where all its dropout is always on,
+                or all its batch norms are frozen, they look as if they followed the mode, and `train` and `eval` switch them.
             output: End at this result instead; one of `outputs`.
 
         Raises:
             InputError: It is no program, or has no such output.
-            ParameterError: A file cannot be read, or holds what could run when it is loaded.
+            ParameterError: A file cannot be read, or holds what could run when it is loaded. A TorchScript module has no
+                ``forward``, or an attribute that holds parameters again in a way that cannot be saved.
         """
         block = cls()
         found = programs.program_of(program)
@@ -199,7 +230,11 @@ class SymbolBlock(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> SymbolBlock:
         before = None
         if self._program is not None:
-            programs.check_conversion(self._program, fn)
+            try:
+                programs.check_conversion(self._program, fn)
+            except ParameterError as error:
+                # Whether a parent is being converted is not known here.
+                raise ParameterError(f"{error}. {HALF_CONVERTED}") from error
             before = _device(self._program.network)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's is untyped
         if self._program is not None:

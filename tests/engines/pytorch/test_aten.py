@@ -504,7 +504,11 @@ def test_bytes_do_not_depend_on_the_process() -> None:
         "from tests.engines.pytorch.test_aten import Buffers, export; from zoo_pytorch import aten; torch.manual_seed(0);"
         "sys.stdout.buffer.write(aten.write_program(export(Buffers(), torch.ones(5, 3))))"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *filter(None, sys.path)])}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "1",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *filter(None, sys.path)]),
+    }
     found = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True).stdout
 
     torch.manual_seed(0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from torch import nn  # noqa: E402
 from zoo_pytorch.construction import build_on_meta, left_on_meta  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Detector(nn.Module):
@@ -129,3 +134,54 @@ def test_a_meta_tensor_is_found_in_lists_dicts_and_attributes() -> None:
             self.named = {"a": {"b": meta}}
 
     assert sorted(left_on_meta(nn.Sequential(Hiding()))) == ["0.listed.1.0", "0.named.a.b", "0.plain"]
+
+
+class Initialised(nn.Module):
+    """Every way in which published networks set the first values of their parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+        self.embedding = nn.Embedding(5, 4, padding_idx=1)
+        self.layers = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2, enable_nested_tensor=False
+        )
+        self.scale = nn.Parameter(self.dense.weight.data)
+        self.apply(self.initialise)
+        nn.init.trunc_normal_(self.dense.weight, std=0.02)
+        self.dense.bias.detach().exponential_()
+        self.embedding.weight.data[1].zero_()
+
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.weight.data.normal_(mean=0.0, std=0.02)
+            nn.init.normal_(module.weight.data.view(-1), std=0.02)
+            nn.init.orthogonal_(module.weight)
+
+
+def test_a_network_that_initialises_its_parameters_is_built_without_doing_so() -> None:
+    network = build_on_meta(Initialised)
+    assert all(parameter.is_meta for parameter in network.parameters())
+    state = Initialised().state_dict()
+    network.load_state_dict(state, assign=True)
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert left_on_meta(network) == []
+    assert [type(parameter) for parameter in network.parameters()] == [nn.Parameter] * len(list(network.parameters()))
+
+
+def test_layers_that_are_copied_stay_layers_of_their_own() -> None:
+    first, second = build_on_meta(Initialised).layers.layers
+    assert first.linear1.weight is not second.linear1.weight
+    assert first.linear1.weight.requires_grad
+
+
+def test_initialising_imports_nothing() -> None:
+    """For random numbers on the meta device torch would import its compiler, which takes longer than all the rest of a load."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.engines.pytorch.test_construction import Initialised, build_on_meta\n"
+        "known = set(sys.modules); build_on_meta(Initialised); print(len(set(sys.modules) - known))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # The compiler is hundreds of modules.
+    assert int(done.stdout) < 20

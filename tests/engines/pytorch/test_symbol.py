@@ -235,6 +235,25 @@ def test_a_result_is_what_it_was_before_it_was_overwritten() -> None:
 
 
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
+def test_an_error_of_torchscript_is_one_line_that_tells_what_was_wrong(kind: str) -> None:
+    block = symbol(kind, seeded(nn.Linear(3, 2)), torch.ones(2, 3))
+    with pytest.raises(zoo.InputError, match=r"^SymbolBlock cannot run on x int64\[1, 3\]: RuntimeError: .*dtype") as found:
+        ENGINE.forward(block, {"x": torch.ones(1, 3, dtype=torch.int64).numpy()})
+    assert "interpreter" not in str(found.value)
+    assert len(str(found.value).splitlines()) == 1
+
+
+def test_an_error_of_any_network_is_one_line_of_bounded_length() -> None:
+    class Wordy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError("first\n  second\n" + "third " * 1000)
+
+    with pytest.raises(zoo.InputError, match=r"Wordy cannot run on x float32\[1\]: first second third ") as found:
+        ENGINE.forward(Wordy(), {"x": torch.ones(1).numpy()})
+    assert len(str(found.value)) < 500
+
+
+@pytest.mark.parametrize("kind", ["traced", "scripted"])
 def test_torchscript_says_how_to_cut_instead(kind: str) -> None:
     block = backbone(kind)
     assert block.outputs == ()

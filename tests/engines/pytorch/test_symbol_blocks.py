@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install zoo-pytorch")
 
+import zoo_pytorch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from zoo_pytorch import SymbolBlock  # noqa: E402
 from zoo_pytorch.construction import build_on_meta  # noqa: E402
@@ -206,6 +207,18 @@ def test_a_program_whose_graph_names_a_dtype_says_the_node(kind: str) -> None:
     with pytest.raises(zoo.ParameterError, match="zeros"):
         ENGINE.load_parameters(found, engine_file(net), dtype="float16")
     assert found[0].kind == ""
+
+
+def test_a_refusal_inside_a_network_says_what_is_converted_already_and_how_to_ask_first(kind: str) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(symbol(kind, seeded(FixedDtype()), torch.ones(2, 4))), nn.Linear(4, 4))
+    with pytest.raises(zoo.ParameterError, match=r"^1\.0: the program cannot be converted .*zeros"):
+        zoo_pytorch.check_conversion(net, torch.float16)
+    assert {value.dtype for value in net.parameters()} == {torch.float32}
+    zoo_pytorch.check_conversion(net, torch.float32)
+    zoo_pytorch.check_conversion(nn.Sequential(SymbolBlock(), symbol(kind, Plain(), torch.ones(2, 4))), torch.float16)
+    with pytest.raises(zoo.ParameterError, match=r"zeros.*the modules before this one are converted already: load their param"):
+        net.half()
+    assert net[1][0].program.fc.weight.dtype == torch.float32
 
 
 def test_moving_without_a_device_to_move_to_changes_nothing(kind: str) -> None:

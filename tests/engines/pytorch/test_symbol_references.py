@@ -155,8 +155,8 @@ def test_no_weights_are_left_in_the_program() -> None:
     program = scripted(nn.Sequential(Recurrent(nn.LSTM(300, 5))))
     for given in (program, torchscript(program)):
         block = SymbolBlock.from_program(given)
-        stepped_ = sum(value.nbytes for value in block.program.parameters())
-        assert len(block.get_extra_state()) < 22_000 < stepped_
+        weights = sum(value.nbytes for value in block.program.parameters())
+        assert len(block.get_extra_state()) < 22_000 < weights
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

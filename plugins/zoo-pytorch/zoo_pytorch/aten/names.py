@@ -16,8 +16,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: Paths are not deeper than this.
 MAX_DEPTH = 32
-#: What the generated code calls the network. Whatever else had this name would stand for the network, and its attributes, such as
-#: the tensor that a view is of, for the network's own tensors.
+#: What the generated code calls the network. Whatever else had this name would stand for the network, and its attributes, such
+#: as the tensor that a view is of, for the network's own tensors.
 _NETWORK = "self"
 #: What the generated code refers to by these names.
 _IN_GENERATED_CODE = frozenset({_NETWORK, "torch", "device", "inf", "nan", "NoneType", "fx_pytree", "pytree", "getattr"})

@@ -53,8 +53,12 @@ class AtenNetwork(fx.GraphModule):
             "a network of a program is not pickled: keep the program's bytes and the weights, as a SymbolBlock does"
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AtenNetwork:
-        """Move or convert all tensors; a conversion is refused, before it begins, where the graph fixes a dtype."""
+    def check_conversion(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Refuse what would convert tensors where the graph fixes a dtype.
+
+        Raises:
+            ParameterError: It would; the message names the nodes.
+        """
         fixed = facts_of(self).fixed_dtypes
         if fixed:
             for dtype in {value.dtype for value in (*self.parameters(), *self.buffers()) if value.is_floating_point()}:
@@ -64,6 +68,10 @@ class AtenNetwork(fx.GraphModule):
                         f"the program cannot be converted from {dtype} to {found}: {_listed(fixed)} fixed its dtype when it "
                         "was exported; convert the original module and export it again"
                     )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AtenNetwork:
+        """Move or convert all tensors; a conversion is refused, before it begins, where the graph fixes a dtype."""
+        self.check_conversion(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # PyTorch's is untyped
         return self
 
