@@ -36,6 +36,7 @@ from measuring import (
     Loaded,
     faster,
     imported,
+    imported_on_meta,
     memory_within,
     mxnet_answer,
     released,
@@ -187,14 +188,10 @@ def pytorch_floor(name: str) -> Callable[[Path], Load]:
 
     def start(folder: Path) -> Load:
         import torch
-        from safetensors.torch import load_file, save
+        from safetensors.torch import load_file
 
         build = constructor(name)
-        # Initialising on the meta device and reading a file import more when that is first done.
-        with torch.device("meta"):
-            build()
-        (folder / "small.safetensors").write_bytes(save({"small": torch.zeros(1)}))
-        load_file(folder / "small.safetensors")
+        imported_on_meta(folder)
 
         def load() -> Loaded:
             with torch.device("meta"):
@@ -262,6 +259,7 @@ CASES = {
         plugin="zoo_pytorch",
         shape=PICTURE,
         weights=RESNET_MIB,
+        rounds=9,
         variants={
             "zoo, file": zoo_file("PyTorch"),
             "zoo, repository": zoo_repository("PyTorch"),

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # nox starts Python so that it does not do this by itself
 
-from measuring import Case, Load, Loaded, imported, in_process, mxnet_answer, run, torch_answer, within
+from measuring import Case, Load, Loaded, imported, imported_on_meta, in_process, mxnet_answer, run, torch_answer, within
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,15 +46,18 @@ MOST_IN_PASSES = 1.05
 # The networks.
 
 
-def in_code() -> nn.Sequential:
-    """The network with all of it written in code."""
+def in_code() -> Callable[[], nn.Sequential]:
+    """What builds the network with all of it written in code; its imports are done."""
     from measuring.combined import sequential
     from torch import nn
     from zoo_pytorch.networks.resnet import ResNet
 
-    backbone = ResNet(50, CLASSES)
-    backbone.fc = nn.Identity()  # type: ignore[assignment]  # what stands in for the classifier
-    return sequential(backbone)
+    def build() -> nn.Sequential:
+        backbone = ResNet(50, CLASSES)
+        backbone.fc = nn.Identity()  # type: ignore[assignment]  # what stands in for the classifier
+        return sequential(backbone)
+
+    return build
 
 
 def prepare(folder: Path) -> None:
@@ -71,7 +74,7 @@ def prepare_pytorch(folder: Path) -> None:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    network = in_code().eval()
+    network = in_code()().eval()
     backbone = network[1]
     example = torch.rand(2, *PICTURE[1:])
     save_file(network.state_dict(), folder / "code.safetensors")
@@ -151,17 +154,14 @@ def zoo_file(kind: str, engine: str = "PyTorch") -> Callable[[Path], Load]:
 def floor(folder: Path) -> Load:
     """Without a program: build on the meta device, map, assign."""
     import torch
-    from safetensors.torch import load_file, save
+    from safetensors.torch import load_file
 
-    # Initialising on the meta device and reading a file import more when that is first done.
-    with torch.device("meta"):
-        in_code()
-    (folder / "small.safetensors").write_bytes(save({"small": torch.zeros(1)}))
-    load_file(folder / "small.safetensors")
+    build = in_code()
+    imported_on_meta(folder)
 
     def load() -> Loaded:
         with torch.device("meta"):
-            network = in_code()
+            network = build()
         network.load_state_dict(load_file(folder / "code.safetensors"), assign=True)
         return opened(network)
 

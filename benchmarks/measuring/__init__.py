@@ -282,6 +282,17 @@ def imported(engine: str) -> Any:
     return import_module("zoo_core")
 
 
+def imported_on_meta(folder: Path) -> None:
+    """What torch and safetensors import when parameters are first initialised on the meta device, and a file is first read."""
+    import torch
+    from safetensors.torch import load_file, save
+
+    for initialise in (torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.zero_, torch.Tensor.erfinv_):
+        initialise(torch.empty(1, device="meta"))
+    (folder / "small.safetensors").write_bytes(save({"small": torch.zeros(1)}))
+    load_file(folder / "small.safetensors")
+
+
 def torch_answer(network: Any) -> Callable[[Any], Any]:
     """What runs a PyTorch module on an array."""
     import torch

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import zoo_core as zoo
-from tests.contracts.test_engines import built, shapes_of
+pytest.importorskip("numpy", reason="needs an engine, which brings NumPy")
+
+from tests.contracts.test_engines import built, shapes_of  # noqa: E402 - it is skipped as a whole where there is no NumPy
 
 np = pytest.importorskip("numpy", reason="needs an engine, which brings NumPy")
 safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="needs an engine, which brings safetensors")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         """What our networks use of ``mxnet.gluon.HybridBlock``."""
 
         params: Any
+        prefix: str
+        _reg_params: dict[str, Any]
 
         def __init__(self) -> None: ...
         def __call__(self, *inputs: Any) -> Any:

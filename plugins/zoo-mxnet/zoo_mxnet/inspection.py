@@ -291,7 +291,7 @@ class _Inspection:
         # Older files name no running statistics; MXNet puts them in.
         least = most - len(operator.written) if is_old else most
         if not least <= len(node.inputs) <= most:
-            self._refuse(f"{where} ({node.op}) has {len(node.inputs)} inputs; expected {most}")
+            self._refuse(f"{where} ({node.op}): expected {most} as its number of inputs, found {len(node.inputs)}")
 
     def _written(self, node: Node, before: Sequence[Node], where: str) -> None:
         """Check what an operator writes to in training: MXNet ends the process where that is no variable of its own."""
@@ -315,7 +315,7 @@ class _Inspection:
         if not 0 <= index < len(nodes):
             self._refuse(f"{where}: {_shown(entry)} is no earlier node")
         if not 0 <= output < nodes[index].outputs:
-            self._refuse(f"{where}: {nodes[index].name!r} has {nodes[index].outputs} outputs and none of number {output}")
+            self._refuse(f"{where}: {nodes[index].name!r} has no output of number {output}; it gives {nodes[index].outputs}")
         return index, output
 
     def _places(self, document: Mapping[str, Any], nodes: Sequence[Node]) -> None:

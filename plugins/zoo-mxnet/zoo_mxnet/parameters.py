@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: No parameter's name begins so: these tensors prove what a model computes.
 GOLDEN = "zoo.golden."
+#: What Gluon's export calls a program.
+SYMBOL_SUFFIX = "-symbol.json"
 #: The header's entry that says which names share one stored tensor.
 ALIASES = "zoo.aliases"
 #: The header's entry that describes the programs inside.
@@ -78,6 +80,8 @@ def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, co
         raise InputError(f"dtype {dtype!r}: MXNet computes with {', '.join(FLOATS)}; ask for one of these")
     tree = _tree(block, file)
     fit = _compare(tree, file)
+    if strict and fit.missing and file.format == "mxnet-symbol" and set(file.tensors) == {PROGRAM}:
+        raise _without_parameters(file, fit.missing)
     if strict and fit.report:
         raise fit.error(f"{file.name} does not fit {type(block).__name__}")
     _refuse_what_mxnet_cannot_hold(fit.sources.values(), file)
@@ -210,6 +214,16 @@ class _Fit:
             unexpected=self.unexpected,
             mismatched=tuple(self.shapes),
         )
+
+
+def _without_parameters(file: ParameterFile, missing: tuple[str, ...]) -> ParameterError:
+    name = printable(Path(file.name).name)
+    if name.endswith(SYMBOL_SUFFIX):
+        expected = f"{name.removesuffix(SYMBOL_SUFFIX)}-0000.params"
+        remedy = f"expected {expected} (or another number), which Gluon's export writes beside it"
+    else:
+        remedy = f"give the path of NAME{SYMBOL_SUFFIX}, with NAME-0000.params beside it"
+    return ParameterError(f"{file.name}: a symbol without its parameters {listing(missing)}; {remedy}", missing=missing)
 
 
 def _compare(tree: _Tree, file: ParameterFile) -> _Fit:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from zoo_core import InputError, ParameterError, listing, printable, read_model_file, read_parameters
+from zoo_core import InputError, ParameterError, did_you_mean, listing, printable, read_model_file, read_parameters
 from zoo_mxnet.arrays import DTYPES, agree, fill, shared
 from zoo_mxnet.factories import Symbol
 from zoo_mxnet.framework import HybridBlock, mx
@@ -18,8 +19,6 @@ from zoo_mxnet.operators import items, whole
 from zoo_mxnet.safety import safe
 
 if TYPE_CHECKING:
-    import os
-
     Parameters = Mapping[str, Any] | str | os.PathLike[str] | bytes
 
 #: The name under which a SymbolBlock keeps its program, in every engine.
@@ -30,6 +29,7 @@ _INITIAL = {"bias": "zeros", "gamma": "ones", "beta": "zeros", "moving_mean": "z
 _WEIGHTS = frozenset(("weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "parameters"))
 #: A variable that claims to be larger is refused before anything is allocated for it.
 _MAX_ELEMENTS = 2**31
+_HOW_TO_LOAD = "use zoo_mxnet.load_parameters(block, path), which reads the same files"
 
 
 class SymbolBlock(HybridBlock):
@@ -52,6 +52,7 @@ class SymbolBlock(HybridBlock):
         super().__init__(prefix=prefix)  # type: ignore[call-arg]  # ours takes none
         self._filled: Filling | None = None
         self._hybrid: dict[str, Any] | None = None
+        self._reg_params[PROGRAM] = _NoProgram(f"{self.prefix}{PROGRAM}", shape=(0,), dtype="uint8", grad_req="null")
 
     @classmethod
     def from_program(
@@ -67,7 +68,8 @@ class SymbolBlock(HybridBlock):
         A loss at the end whose labels are no input (``SoftmaxOutput``) becomes what it predicts with.
 
         Args:
-            program: A `mxnet.symbol.Symbol`; or the JSON of one, as bytes or by the path of a ``-symbol.json`` file.
+            program: A `mxnet.symbol.Symbol`; or the JSON of one, as bytes, as a binary stream, or by the path of a
+                ``-symbol.json`` file.
             parameters: The weights by their names in the symbol, as arrays or Gluon parameters, which are copied; or a file
                 of them, as a path or bytes. None: for a path the only ``.params`` file of that name beside it; otherwise the
                 weights have no values yet, and ``initialize()`` draws them.
@@ -77,6 +79,7 @@ class SymbolBlock(HybridBlock):
 
         Raises:
             ParameterError: The program is none that may be loaded, or weights are missing, superfluous or of another shape.
+            InputError: It is nothing of which a program can be made, or has no such output.
         """
         content, name, values = _read(program, parameters)
         graph = prepared(content, name=name, weights=values, inputs=inputs)
@@ -117,15 +120,15 @@ class SymbolBlock(HybridBlock):
         """A block without the last operator, which shares the weights that are left: a classifier becomes a backbone.
 
         Raises:
-            ParameterError: The program has several outputs, or one operator only.
+            InputError: The program has several outputs, or one operator only.
         """
         graph = self._held().graph
         heads = {index for index, _ in graph.heads}
         before = [index for index, node in enumerate(graph.nodes) if node.op != VARIABLE and index not in heads]
         if len(heads) != 1 or not before:
-            raise ParameterError(
-                f"a program of {len(heads)} outputs and {len(graph.operators)} operators has no last block to remove: cut it "
-                "with SymbolBlock.from_program(..., output=...)"
+            raise InputError(
+                "the last block can be removed where the program has one output and several operators; this one has "
+                f"{len(heads)} and {len(graph.operators)}: cut it with SymbolBlock.from_program(..., output=...)"
             )
         last = before[-1]
         rest = replace(graph, heads=tuple((last, output) for output in range(graph.nodes[last].outputs))).used()
@@ -155,7 +158,8 @@ class SymbolBlock(HybridBlock):
         held = self._held()
         given = sum(value is not None for value in (x, *args))
         if given != len(self.inputs):
-            raise InputError(f"{type(self).__name__} takes {', '.join(self.inputs)}: {len(self.inputs)} inputs, not {given}")
+            wanted = f"{_counted(len(self.inputs), 'input')} ({', '.join(self.inputs)})"
+            raise InputError(f"{type(self).__name__} takes {wanted}; {given} {'was' if given == 1 else 'were'} given")
         return held.network(x, *(value for value in args if value is not None))
 
     def hybridize(self, active: bool = True, **options: Any) -> None:
@@ -164,6 +168,14 @@ class SymbolBlock(HybridBlock):
         self._hybrid = {"active": active, **options}
         if self._filled is not None:
             self._filled.network.hybridize(**self._hybrid)
+
+    def load_parameters(self, filename: str, *args: Any, **options: Any) -> None:
+        """Say how it is done: Gluon reads names without a dot as those of another kind of file.
+
+        Raises:
+            ParameterError: Always; `zoo_mxnet.load_parameters` reads the file.
+        """
+        raise ParameterError(f"Gluon's own load_parameters cannot fill a SymbolBlock alone: {_HOW_TO_LOAD}")
 
     def cast(self, dtype: Any) -> None:
         """Convert the floating-point weights; those of batch norms stay float32 beside float16, as MXNet demands."""
@@ -306,6 +318,19 @@ class _Program(_Copied, mx.gluon.Parameter):  # type: ignore[misc]  # MXNet has 
             raise ParameterError("the block holds another program: fill an empty SymbolBlock() with zoo_mxnet.load_parameters")
 
 
+class _NoProgram(_Copied, mx.gluon.Parameter):  # type: ignore[misc]  # MXNet has no types
+    """Stands where the program will be, first of all, so that Gluon meets it before the weights that it knows nothing of."""
+
+    def _load_init(self, *_: Any, **options: Any) -> None:
+        raise ParameterError(
+            "an empty SymbolBlock is not filled by Gluon's own load_parameters, which fixes the names of all parameters before "
+            f"it reads a file: {_HOW_TO_LOAD}"
+        )
+
+    def _reduce(self) -> Any:
+        raise ParameterError(f"{self.name}: this SymbolBlock is empty, load its parameters first", missing=(self.name,))
+
+
 class _Network(mx.gluon.SymbolBlock):  # type: ignore[misc]  # MXNet has no types
     """Gluon's own block for a symbol, with parameters of ours instead of those that it makes."""
 
@@ -363,13 +388,17 @@ def cut(graph: Graph, output: str) -> Graph:
     """A program up to one of its inner outputs.
 
     Raises:
-        ParameterError: There is no such output.
+        InputError: There is no such output.
+        ParameterError: What it gives is computed from no input.
     """
     internals = _symbol(graph).get_internals()
-    names = set(internals.list_outputs()) - set(graph.variables)
+    names = sorted(set(internals.list_outputs()) - set(graph.variables))
     found = next((name for name in (output, f"{output}_output") if name in names), None)
     if found is None:
-        raise ParameterError(f"the program has no output {printable(output)!r}; it has {listing(names, near_to=output)}")
+        raise InputError(
+            f"no output is named {printable(output)!r}{did_you_mean(output, names)}; the program has "
+            f"{listing(names, near_to=output)}"
+        )
     rest = inspected(internals[found].tojson().encode())
     kept = tuple(name for name in graph.inputs or () if name in rest.variables)
     if not kept:
@@ -389,6 +418,8 @@ def _read(program: Any, parameters: Any) -> tuple[bytes | memoryview, str, Mappi
         return program.tojson().encode(), "the symbol", _values(parameters)
     if isinstance(program, bytes | bytearray | memoryview):
         return bytes(program), "the symbol", _values(parameters)
+    if not isinstance(program, str | os.PathLike) and not hasattr(program, "read"):
+        raise InputError(_no_program(program))
     file = read_model_file(program, parameters=None if isinstance(parameters, Mapping) else parameters)
     if PROGRAM not in file.programs:
         raise ParameterError(f"{file.name} is no symbol; expected the JSON that MXNet exports, *-symbol.json")
@@ -396,6 +427,20 @@ def _read(program: Any, parameters: Any) -> tuple[bytes | memoryview, str, Mappi
     if parameters is not None:
         return file.programs[PROGRAM].content, file.name, _values(parameters)
     return file.programs[PROGRAM].content, file.name, values or None
+
+
+def _no_program(given: Any) -> str:
+    """What to give instead of something else."""
+    if isinstance(given, mx.gluon.Block):
+        return (
+            f"{type(given).__name__} is code and no program: hybridize() it, run it once, block.export('name'), and give "
+            "SymbolBlock.from_program('name-symbol.json', parameters='name-0000.params')"
+        )
+    return f"a program is a Symbol, or the path or bytes of a -symbol.json file; this is {type(given).__name__}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _values(parameters: Any) -> Mapping[str, Any] | None:

@@ -190,7 +190,7 @@ def test_an_empty_holder_says_how_to_fill_it() -> None:
 
 
 def test_another_number_of_inputs_is_refused() -> None:
-    with pytest.raises(InputError, match="SymbolBlock takes data: 1 inputs, not 2"):
+    with pytest.raises(InputError, match=r"SymbolBlock takes 1 input \(data\); 2 were given"):
         make.run(make.filled(), make.PICTURES, make.PICTURES)
 
 
@@ -392,9 +392,33 @@ def test_cut_at_an_output_it_gives_that(output: str) -> None:
     assert "pub_dense0_weight" not in block.filled.weights
 
 
-def test_an_unknown_output_lists_those_that_are() -> None:
-    with pytest.raises(ParameterError, match="no output 'nothing'; it has pub_batchnorm0_fwd_output, "):
-        SymbolBlock.from_program(make.symbol(), output="nothing")
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ("nothing", "no output is named 'nothing'; the program has pub_batchnorm0_fwd_output, "),
+        ("pub_relu_fwd", r"no output is named 'pub_relu_fwd' \(did you mean pub_relu0_fwd_output\b"),
+    ],
+)
+def test_an_unknown_output_lists_those_that_are_and_offers_the_nearest(output: str, found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        SymbolBlock.from_program(make.symbol(), output=output)
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        (
+            lambda: nn.Dense(3),
+            r"Dense is code and no program: hybridize\(\) it, run it once, block\.export\('name'\), and give "
+            r"SymbolBlock\.from_program\('name-symbol\.json', parameters='name-0000\.params'\)",
+        ),
+        (lambda: 3, "a program is a Symbol, or the path or bytes of a -symbol.json file; this is int"),
+    ],
+    ids=["a block", "a number"],
+)
+def test_what_is_no_program_is_an_error_that_says_what_to_give(program: Callable[[], Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        SymbolBlock.from_program(program())
 
 
 def test_without_its_last_block_it_gives_the_features_and_shares_the_weights() -> None:
@@ -412,7 +436,7 @@ def test_without_its_last_block_it_gives_the_features_and_shares_the_weights() -
 
 
 def test_what_has_no_last_block_says_so() -> None:
-    with pytest.raises(ParameterError, match="1 outputs and 1 operators has no last block"):
+    with pytest.raises(InputError, match="one output and several operators; this one has 1 and 1: cut it"):
         SymbolBlock.from_program(mx.sym.var("data") + 1).remove_last_block()
 
 

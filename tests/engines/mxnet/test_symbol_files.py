@@ -194,6 +194,28 @@ def test_gluons_own_load_parameters_fills_a_filled_block_and_refuses_another_pro
         other.load_parameters(str(tmp_path / "net.params"))
 
 
+def test_gluons_own_load_parameters_says_what_fills_an_empty_holder_instead(tmp_path: Path) -> None:
+    path = str(tmp_path / "net.params")
+    make.combined().save_parameters(path)
+    net = make.combined(empty=True)
+
+    with pytest.raises(ParameterError, match=r"fixes the names .*: use zoo_mxnet\.load_parameters\(block, path\)"):
+        net.load_parameters(path)
+    with pytest.raises(ParameterError, match="cannot fill a SymbolBlock alone: use zoo_mxnet"):
+        SymbolBlock().load_parameters(path)
+
+    make.zoo_mxnet.load_parameters(net, path)
+    assert make.run(net).tobytes() == make.run(make.combined()).tobytes()
+
+
+def test_gluons_own_save_parameters_never_leaves_an_empty_holder_out(tmp_path: Path) -> None:
+    net = nn.HybridSequential()
+    net.add(SymbolBlock())
+
+    with pytest.raises(ParameterError, match="this SymbolBlock is empty"):
+        net.save_parameters(str(tmp_path / "net.params"))
+
+
 # What the file says.
 
 
@@ -313,6 +335,25 @@ def test_a_load_that_is_not_strict_fills_what_fits(engine: Any, saved: Callable[
     assert set(report.missing) == {"1.one.pub_dense0_bias", "1.other.0._extra_state"}
     assert not make.values(net[1].one)["pub_dense0_bias"].any()
     assert net[1].other[0].program is None
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("path", r"expected net-0000\.params \(or another number\), which Gluon's export writes beside it"),
+        ("content", r"give the path of NAME-symbol\.json, with NAME-0000\.params beside it"),
+    ],
+)
+def test_a_symbol_without_its_parameters_names_the_file_that_is_missing(
+    engine: Any, tmp_path: Path, by: str, expected: str
+) -> None:
+    path = make.exported(tmp_path)
+    (tmp_path / "net-0000.params").unlink()
+
+    with pytest.raises(ParameterError, match=f"a symbol without its parameters .*; {expected}$") as caught:
+        engine.load_parameters(SymbolBlock(), path if by == "path" else path.read_bytes())
+
+    assert "pub_dense0_weight" in caught.value.missing
 
 
 def test_a_missing_weight_never_passes_for_an_input(engine: Any, tmp_path: Path) -> None:
