@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 import zoo_core as zoo
-pytest.importorskip("numpy", reason="needs an engine, which brings NumPy")
-
-from tests.contracts.test_engines import built, shapes_of  # noqa: E402 - it is skipped as a whole where there is no NumPy
 
 np = pytest.importorskip("numpy", reason="needs an engine, which brings NumPy")
+from tests.contracts.test_engines import built, shapes_of  # noqa: E402 - it cannot be imported without
+
 safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="needs an engine, which brings safetensors")
 
 #: A perceptron's, of 64 MiB.

@@ -678,6 +678,7 @@ def test_the_content_of_an_index_alone_is_no_parameter_file(tmp_path: Path) -> N
 
 def test_tied_names_with_other_values_in_another_part_are_refused(tmp_path: Path) -> None:
     """The two lie at one place, each in a file of its own."""
+    pytest.importorskip("numpy")
     parts = {
         f"{name}.safetensors": make.safetensors({name: make.entry("F32", [1], 0, 4)}, make.floats(value))
         for name, value in (("a", 0.0), ("b", 1.0), ("c", 0.0))
