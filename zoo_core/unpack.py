@@ -403,8 +403,11 @@ class _Guarded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position."""
-        return self._stream.seek(offset, whence)
+        """Go to a position; a damaged directory may say one before the beginning."""
+        try:
+            return self._stream.seek(offset, whence)
+        except OSError as error:
+            raise ValueError(f"no position {offset} in it: {error.strerror}") from error
 
     def tell(self) -> int:
         """The position."""
