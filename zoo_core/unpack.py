@@ -404,10 +404,9 @@ class _Guarded(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position; a damaged directory may say one before the beginning."""
-        try:
-            return self._stream.seek(offset, whence)
-        except OSError as error:
-            raise ValueError(f"no position {offset} in it: {error.strerror}") from error
+        if whence == io.SEEK_SET and offset < 0:
+            raise ValueError(f"its directory points to {offset}")
+        return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         """The position."""
