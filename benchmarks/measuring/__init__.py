@@ -110,7 +110,7 @@ class Results:
 def faster(variant: str, than: str, *, least: float) -> Goal:
     """One variant must be ready so many times sooner than another."""
     return Goal(
-        text=f"sooner than {than}",
+        text=f"sooner than {than}, for {variant}",
         ratio=lambda found: found[than].least("ready") / found[variant].least("ready"),
         least=least,
     )
@@ -119,7 +119,9 @@ def faster(variant: str, than: str, *, least: float) -> Goal:
 def within(variant: str, of: str, *, most: float) -> Goal:
     """One variant may take so many times as long as another until it is ready."""
     return Goal(
-        text=f"the time of {of}", ratio=lambda found: found[variant].least("ready") / found[of].least("ready"), most=most
+        text=f"the time of {of}, for {variant}",
+        ratio=lambda found: found[variant].least("ready") / found[of].least("ready"),
+        most=most,
     )
 
 
