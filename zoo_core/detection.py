@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zoo_core.errors import InputError
 from zoo_core.output import DetectedObject, DetectedObjects
 from zoo_core.translator import Translator, TranslatorContext
-from zoo_core.vision import channels_of, check_channels, check_size, class_names, open_picture
+from zoo_core.vision import channels_of, check_channels, check_size, class_names, open_picture, softmax
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,15 +131,6 @@ class ObjectDetection(Translator):
                 x0, y0, x1, y1 = boxes[anchor].tolist()
                 name = self.classes[index] if self.classes else str(index)
                 yield DetectedObject(index, name, float(of_class[anchor]), (x0, y0, x1, y1))
-
-
-def softmax(scores: Floats) -> Floats:
-    """Probabilities from logits, along the last axis."""
-    import numpy as np
-
-    powers = np.exp(scores - scores.max(-1, keepdims=True))
-    shares: Floats = powers / powers.sum(-1, keepdims=True)
-    return shares
 
 
 def decoded(offsets: Floats, anchors: Floats, variances: Sequence[float]) -> Floats:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Array = npt.NDArray[np.generic]
+    Floats = npt.NDArray[np.float64]
 
 #: Keys of the file that holds class names, one a line.
 CLASS_FILES = ("classes", "synset")
@@ -89,8 +90,7 @@ class ImageClassification(Translator):
 
         scores = np.asarray(arrays[0], dtype=np.float64).reshape(-1)
         if self.apply_softmax:
-            scores = np.exp(scores - scores.max())
-            scores /= scores.sum()
+            scores = softmax(scores)
         names = self.classes
         if names and len(names) != len(scores):
             raise InputError(f"the model gives {len(scores)} classes, and {len(names)} have names")
@@ -190,6 +190,15 @@ def require_vision() -> None:
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise PackageNotInstalledError(f"pictures need NumPy and Pillow: {install_line([_VISION])}", [_VISION]) from error
+
+
+def softmax(scores: Floats) -> Floats:
+    """Probabilities from logits, along the last axis."""
+    import numpy as np
+
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    shares: Floats = powers / powers.sum(-1, keepdims=True)
+    return shares
 
 
 def open_picture(x: Any, mode: str) -> Image:
