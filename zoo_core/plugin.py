@@ -9,7 +9,6 @@ from warnings import warn
 import msgspec
 
 from zoo_core.block import BlockFactory
-from zoo_core.catalogue import repositories_of
 from zoo_core.engines import engine_class
 from zoo_core.entry_points import (
     BLOCK_FACTORIES,
@@ -24,6 +23,7 @@ from zoo_core.entry_points import (
     normalised,
 )
 from zoo_core.errors import PluginError, ZooError, ZooWarning
+from zoo_core.places import repositories_of
 from zoo_core.registered import checked_class
 from zoo_core.repository.package import package_folder
 from zoo_core.translator import Translator

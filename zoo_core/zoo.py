@@ -15,15 +15,7 @@ import msgspec
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
 from zoo_core.cache import Cache
-from zoo_core.catalogue import (
-    Catalogue,
-    Opener,
-    configured_places,
-    given_places,
-    installed_places,
-    named_places,
-    opener,
-)
+from zoo_core.catalogue import Catalogue
 from zoo_core.config import Config, home, is_offline, load_config
 from zoo_core.credentials import Credentials
 from zoo_core.criteria import Criteria, check_names
@@ -41,6 +33,7 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
+from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord

@@ -22,6 +22,8 @@ class Repository(ABC):
     """
 
     url: str
+    #: Asking it takes a network, so that for a while what is known of it is used without asking.
+    is_remote: bool = False
     #: What a zoo opened it as. It stays that when it is given to another: ModelZoo([url, *ModelZoo().repositories]).
     _opened_as: Source | None = None
 

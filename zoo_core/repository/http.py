@@ -58,6 +58,8 @@ class HttpRepository(Repository):
         max_age_s: Seconds for which a known index is used without asking.
     """
 
+    is_remote = True
+
     def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex, max_age_s: float) -> None:
         self.url = url
         self._root = url if url.endswith("/") else f"{url}/"
