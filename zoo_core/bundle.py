@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -34,11 +35,21 @@ class Bundle(ABC):
         name: What messages call it.
         folder: Where its files lie; None where they have no paths.
         names: Of its files, those in folders inside left out.
+        folders: The names of the folders inside, but for what systems put beside files.
     """
 
     name: str
     folder: Path | None = None
     names: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    @abstractmethod
+    def inside(self, name: str) -> Bundle:
+        """The files of a folder inside.
+
+        Raises:
+            InputError: It cannot be listed.
+        """
 
     @abstractmethod
     def open(self, name: str) -> Source:
@@ -47,6 +58,12 @@ class Bundle(ABC):
         Raises:
             ParameterError: It cannot be read.
         """
+
+    def without(self, names: Iterable[str]) -> Bundle:
+        """The same without some files."""
+        left_out, found = set(names), copy.copy(self)
+        found.names = tuple(name for name in self.names if name not in left_out)
+        return found
 
     def path(self, name: str) -> Path | None:
         """Where a file lies; None where it has no path."""
@@ -63,9 +80,15 @@ class Folder(Bundle):
     def __init__(self, folder: Path) -> None:
         self.name, self.folder = str(folder), folder
         try:
-            self.names = tuple(sorted(path.name for path in folder.iterdir() if path.is_file()))
+            paths = sorted(folder.iterdir())
+            self.names = tuple(path.name for path in paths if path.is_file())
+            self.folders = tuple(path.name for path in paths if path.is_dir() and _is_content(path.name))
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror or error}") from error
+
+    def inside(self, name: str) -> Folder:
+        """The files of a folder in it."""
+        return Folder(self.folder / name)  # type: ignore[operator]  # it has one
 
     def open(self, name: str) -> Source:
         """The file, mapped."""
@@ -84,15 +107,27 @@ class _Packed(Bundle):
     def __init__(self, source: Source, members: Iterable[str]) -> None:
         self.name = source.name
         paths = {member: member.removeprefix("./") for member in members if not member.endswith("/")}
-        # What macOS packs beside each file.
-        paths = {member: path for member, path in paths.items() if not path.startswith("__MACOSX/")}
+        paths = {member: path for member, path in paths.items() if _is_content(path.partition("/")[0]) or "/" not in path}
         if len(set(paths.values())) != len(paths):
             raise source.malformed("two members of the archive have one name, and readers differ in which they take")
         tops = {path.partition("/")[0] if "/" in path else None for path in paths.values()}
         top = f"{next(iter(tops))}/" if len(tops) == 1 and None not in tops else ""
-        plain = {path.removeprefix(top): member for member, path in paths.items()}
-        self._members: Mapping[str, str] = {name: member for name, member in plain.items() if "/" not in name}
-        self.names = tuple(sorted(self._members))
+        self._members: Mapping[str, str] = {path.removeprefix(top): member for member, path in paths.items()}
+        self._list()
+
+    def inside(self, name: str) -> Bundle:
+        """The members in a folder of it."""
+        found = copy.copy(self)
+        found.name = f"{self.name}/{name}"
+        prefix = f"{name}/"
+        members = self._members.items()
+        found._members = {path.removeprefix(prefix): member for path, member in members if path.startswith(prefix)}
+        found._list()
+        return found
+
+    def _list(self) -> None:
+        self.names = tuple(sorted(path for path in self._members if "/" not in path))
+        self.folders = tuple(sorted({path.partition("/")[0] for path in self._members if "/" in path}))
 
 
 class Zip(_Packed):
@@ -121,6 +156,16 @@ class Tar(_Packed):
     def open(self, name: str) -> Source:
         """The member."""
         return Source(f"{self.name}: {printable(name)}", memoryview(self._contents[self._members[name]]))
+
+
+def bundle_at(path: Path) -> Bundle | None:
+    """What a folder or an archive holds; None where a file is none, as for `bundle_of`."""
+    return Folder(path) if path.is_dir() else bundle_of(open_source(path))
+
+
+def _is_content(folder: str) -> bool:
+    """Whether a folder is its owner's, and not what macOS packs beside each file, or a tool keeps for itself."""
+    return folder != "__MACOSX" and not folder.startswith(".")
 
 
 def bundle_of(source: Source) -> Bundle | None:

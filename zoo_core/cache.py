@@ -421,12 +421,8 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
         MetadataError: It is to become a folder, and its address is that of no archive.
         IntegrityError: It has no digest, or is code and has only a weak one, or comes in an archive.
     """
-    if not (file.sha256 or file.sha1 or file.sha256_prefix or record.source.allow_unverified):
-        raise IntegrityError(
-            f"{shown_url(file.url)} has no digest in {shown_url(record.metadata.url)}, so it cannot be verified; "
-            "its publisher adds one by `zoo index`",
-            url=file.url,
-        )
+    if not (file.sha256 or file.sha1 or file.sha256_prefix or _may_be_unverified(record, file)):
+        raise IntegrityError(f"{_without_digest(record, file)}, so it cannot be verified{_remedy(record, file)}", url=file.url)
     if file.type == "dir" and unpacked_as(file) not in FOLDERS:
         raise MetadataError(
             f"{shown_url(record.metadata.url)}: file {printable(file.key)} of {printable(record.reference)} is to become a "
@@ -438,6 +434,27 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
             f"{printable(record.reference)}: code needs a full sha256 in its document, of the file itself and of no archive",
             url=file.url,
         )
+
+
+def _may_be_unverified(record: ModelRecord, file: ArtifactFile) -> bool:
+    """Whether the user's own configuration allows it, or this very call names the file's own address."""
+    return record.source.allow_unverified or (record.source.is_named and _is_whole(record, file))
+
+
+def _is_whole(record: ModelRecord, file: ArtifactFile) -> bool:
+    """Whether a file is all that its repository is: then its digest stands at the end of the repository's address."""
+    address = record.source.repository.partition("#")[0]
+    return file.url == (address.partition("?")[0] if address.startswith("file:") else address)
+
+
+def _without_digest(record: ModelRecord, file: ArtifactFile) -> str:
+    if _is_whole(record, file):
+        return f"{shown_url(file.url)} has no digest at its end"
+    return f"{shown_url(file.url)} has no digest in {shown_url(record.metadata.url)}"
+
+
+def _remedy(record: ModelRecord, file: ArtifactFile) -> str:
+    return ": add #sha256=<hex> to it" if _is_whole(record, file) else "; its publisher adds one by `zoo index`"
 
 
 def _local(file: ArtifactFile, repository: Repository) -> Path | None:

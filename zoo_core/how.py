@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo_core.block import BlockFactory
 from zoo_core.errors import InputError
 from zoo_core.frozen import FrozenDict
-from zoo_core.registered import snake_case
+from zoo_core.registered import over, snake_case
 from zoo_core.translator import Translator
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class How:
 
     def merged(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """A document's arguments with those of the call, which win in whichever spelling: `numLayers` is `num_layers`."""
-        own = {snake_case(name) for name in self.arguments}
-        return {**{name: value for name, value in arguments.items() if snake_case(name) not in own}, **self.arguments}
+        return over(arguments, self.arguments)
 
     def decides_block(self, arguments: Mapping[str, Any]) -> bool:
         """Whether the block does not depend on the parameter file: it is given, or built by a factory that is named."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from zoo_core.address import parse_address, said_of_all
 from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
@@ -17,6 +18,7 @@ from zoo_core.record import Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import HttpRepository
 from zoo_core.repository.local import FolderRepository, url_path
+from zoo_core.repository.single import SingleRepository
 from zoo_core.transfer import Transfer
 from zoo_core.wording import did_you_mean, listing, printable
 
@@ -35,11 +37,13 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
-    """What makes a repository of an address: a folder, ``file://``, ``package://`` or ``http(s)://``."""
+    """What makes a repository of an address: a folder or a file, ``file://``, ``package://`` or ``http(s)://``."""
 
     def open_address(url: str) -> Repository:
         try:
             return open_kind(url)
+        except ZooError:
+            raise
         # An address may have half a bracket, and a path may go round in circles.
         except (ValueError, OSError, RuntimeError) as error:
             raise RepositoryError(f"{printable(url)} cannot be opened: {error}", url) from error
@@ -47,17 +51,26 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
     def open_kind(url: str) -> Repository:
         scheme = urlsplit(url).scheme
         if scheme in ("http", "https"):
-            return HttpRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
+            address = parse_address(url)
+            if address.is_file:
+                return SingleRepository(address, transfer=transfer)
+            return HttpRepository(address.url, transfer=transfer, known=cache.known_index(address.url), max_age_s=max_age_s)
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
-            return FolderRepository(url_path(url), transfer=transfer)
+            return open_local(url)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(
                 f"{printable(url)}: there is no repository kind {scheme!r}; there is: file, http, https, package", url
             )
-        return FolderRepository(Path(url).expanduser(), transfer=transfer)
+        return open_local(Path(url).expanduser().absolute().as_uri())
+
+    def open_local(url: str) -> Repository:
+        address = parse_address(url)
+        path = url_path(address.url)
+        is_file = path.is_file() or (address.is_file and not path.is_dir())
+        return SingleRepository(address, transfer=transfer) if is_file else FolderRepository(path, transfer=transfer)
 
     return open_address
 
@@ -116,11 +129,11 @@ def _meant(name: str, known: Sequence[Place]) -> list[Place]:
 
 
 def _check_exists(name: str | Path | Repository, known: Sequence[Place]) -> None:
-    if isinstance(name, Repository) or "://" in str(name) or _expanded(name).is_dir():
+    if isinstance(name, Repository) or "://" in str(name) or _expanded(name).exists():
         return
     names = sorted({name for place in known for name in (place.source.name, place.source.distribution) if name})
     raise RepositoryError(
-        f"repository {printable(str(name))!r}: there is no such folder and no repository of that name"
+        f"repository {printable(str(name))!r}: there is no such folder or file and no repository of that name"
         f"{did_you_mean(str(name), names)}. "
         f"Repositories: {listing(names) or 'none'}",
         str(name),
@@ -132,7 +145,14 @@ def _given(item: str | Path | Repository, opened: Opener, *, is_named: bool) -> 
         # One that another zoo opened is no more trusted here than there.
         source = item._opened_as or Source(repository=item.url, name=item.url, is_configured=not is_named)
         return Place(msgspec.structs.replace(source, is_named=is_named), lambda: item)
-    source = Source(repository=_address(item), name=str(item), is_named=is_named, is_configured=not is_named)
+    address = _address(item)
+    source = Source(
+        repository=address,
+        name=str(item),
+        is_named=is_named,
+        is_configured=not is_named,
+        arguments=said_of_all(address),
+    )
     return _addressed(source, opened)
 
 
@@ -156,12 +176,14 @@ def _as_opened(repository: Repository, source: Source) -> Repository:
 
 
 def _configured(item: ConfiguredRepository, opened: Opener) -> Place:
+    address = _address(item.url)
     source = Source(
-        repository=_address(item.url),
+        repository=address,
         name=item.name or item.url,
         groups=item.groups,
         is_configured=item.is_trusted,
         allow_unverified=item.allow_unverified,
+        arguments=said_of_all(address),
     )
     return _addressed(source, opened)
 
@@ -202,7 +224,7 @@ def _source_of(entry: EntryPoint, url: str) -> Source:
 
 
 def _carried(place: Place, entry: EntryPoint) -> Place:
-    source = _source_of(entry, place.source.repository)
+    source = msgspec.structs.replace(_source_of(entry, place.source.repository), arguments=place.source.arguments)
     return Place(source, lambda: _as_opened(place.open(), source))
 
 

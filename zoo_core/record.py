@@ -9,6 +9,7 @@ import msgspec
 from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.frozen import FrozenDict
 from zoo_core.metadata import Metadata
+from zoo_core.registered import over
 from zoo_core.wording import shown_url
 
 
@@ -23,6 +24,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         is_named: The call itself names it, so that no other repository's claim counts.
         is_configured: Installed packages and the user's own configuration name it; otherwise it is ad hoc.
         allow_unverified: The user's own configuration allows files without a digest.
+        arguments: What the query of its address says for all its models, over what its documents say.
     """
 
     repository: str
@@ -32,6 +34,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     is_named: bool = False
     is_configured: bool = False
     allow_unverified: bool = False
+    arguments: FrozenDict[Any] = msgspec.field(default_factory=FrozenDict)
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +103,10 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def arguments(self) -> FrozenDict[Any]:
-        """For the factory and the translator."""
-        return self.artifact.arguments
+        """For the factory and the translator: the document's, and over them those of the repository's address."""
+        if not self.source.arguments:
+            return self.artifact.arguments
+        return FrozenDict(over(self.artifact.arguments, self.source.arguments))
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import msgspec
 from zoo_core import application as applications
 from zoo_core.artifact import MRL
 from zoo_core.errors import CriteriaError
-from zoo_core.wording import shown_url
 
 SCHEME = "zoo://"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".params", ".json", ".zip", ".tar", ".tar.gz", ".tgz")
@@ -50,7 +49,8 @@ def parse(text: str, has_group: Callable[[str], bool]) -> Reference:
     """Read a MODEL that names no file.
 
     Args:
-        text: ``[group/]artifact[@VERSION]``, an MRL, ``zoo://group/artifact/version/name?layers=50`` or a repository's URL.
+        text: ``[group/]artifact[@VERSION]``, an MRL, ``zoo://group/artifact/version/name?layers=50``, or the URL
+            of a repository or of one file.
         has_group: Whether any repository has a group id; what stands before the first slash is a group only then.
 
     Raises:
@@ -59,7 +59,7 @@ def parse(text: str, has_group: Callable[[str], bool]) -> Reference:
     if text.startswith(SCHEME):
         return Reference(fields=_address(text))
     if "://" in text:
-        return Reference(repository=_repository(text))
+        return Reference(repository=text)
     name, _, version = text.partition("@")
     if not name:
         raise CriteriaError(f"{text!r} names no model; expected [group/]artifact[@version]")
@@ -71,12 +71,6 @@ def parse(text: str, has_group: Callable[[str], bool]) -> Reference:
     if mrl is not None:
         return Reference(fields={**_mrl_fields(mrl), **fields})
     return Reference(fields={"artifact_id": name, **fields})
-
-
-def _repository(url: str) -> str:
-    if "#" in url or "?" in url or url.lower().endswith(_SUFFIXES):
-        raise CriteriaError(f"{shown_url(url)} is the address of one file; this version of Zoo reads repositories only")
-    return url
 
 
 def _mrl_fields(mrl: MRL) -> dict[str, Any]:

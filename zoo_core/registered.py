@@ -27,6 +27,19 @@ def snake_case(name: str) -> str:
     return _HUMP.sub("_", name).lower()
 
 
+def over(lower: Mapping[str, Any], *upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of several origins as one mapping; a later one wins in whichever spelling: `numLayers` is `num_layers`.
+
+    >>> over({"numLayers": 18, "classes": 10}, {"num_layers": 50})
+    {'classes': 10, 'num_layers': 50}
+    """
+    merged = dict(lower)
+    for arguments in upper:
+        own = {snake_case(name) for name in arguments}
+        merged = {**{name: value for name, value in merged.items() if snake_case(name) not in own}, **arguments}
+    return merged
+
+
 def field_names(cls: type) -> tuple[str, ...]:
     """The fields that a registered class is built from."""
     return tuple(field.name for field in dataclasses.fields(cls) if field.init) if dataclasses.is_dataclass(cls) else ()

@@ -14,7 +14,7 @@ from zoo_core.engines import Engines
 from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints, normalised
 from zoo_core.errors import InputError, IntegrityError, PackageNotInstalledError, ParameterError, PluginError, ZooWarning
 from zoo_core.how import How, named_factory, named_translator
-from zoo_core.material import Material
+from zoo_core.material import MODEL_NAME, Material
 from zoo_core.model import FORMAT, WRITTEN_WITH
 from zoo_core.parameters.program import PROGRAM_TENSOR
 from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, fields_of, own_arguments, snake_case
@@ -91,9 +91,9 @@ def factory_for(
         return build_from_arguments(found, arguments, what=f"factory {name!r}", beside=beside)
     if "zoo.factory" in material.header:
         named = _factory_of_header(material, engine, installed)
-        # Arguments of the call change fields of the factory that the file names.
+        # Arguments of the call and of the address change fields of the factory that the file names.
         beside = _translator_beside(material, how, arguments, installed)
-        return _with_arguments(named, how.arguments, what=f"factory {type(named).__name__}", beside=beside)
+        return _with_arguments(named, _users(material, how), what=f"factory {type(named).__name__}", beside=beside)
     if material.code is not None:
         return _carried_factory(material, material.code, how, arguments, installed)
     if material.parameters is not None and PROGRAM_TENSOR in material.parameters.programs:
@@ -138,6 +138,11 @@ def _carried_factory(
     return build_from_arguments(found, arguments, what=f"factory {found.__name__}", beside=beside)
 
 
+def _users(material: Material, how: How) -> dict[str, Any]:
+    """The arguments that the user gives: in the query of the repository's address, and over it in the call."""
+    return how.merged(material.source.arguments if material.source is not None else {})
+
+
 def _with_arguments(thing: Thing, arguments: Mapping[str, Any], *, what: str, beside: type | None) -> Thing:
     changed = own_arguments(type(thing), arguments, beside=beside)
     return build(type(thing), {**fields_of(thing), **changed}, what=what) if changed else thing
@@ -163,9 +168,9 @@ def translator_for(
     if found is not None:
         translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
     elif "zoo.translator" in material.header:
-        # Arguments of the call change fields of the translator that the file names.
+        # Those of the call and of the address change fields of the translator that the file names.
         named = translator_from_dict(material.header_value("zoo.translator", dict), installed, carrier=material.carrier)
-        translator = _with_arguments(named, how.arguments, what=f"translator {type(named).__name__}", beside=beside)
+        translator = _with_arguments(named, _users(material, how), what=f"translator {type(named).__name__}", beside=beside)
     else:
         return None
     return translator.with_files(material.files)
@@ -212,12 +217,18 @@ def check_arguments(material: Material, how: How, factory: BlockFactory | None, 
             )
     # With a block of the caller's own, what the document says for a factory is for nobody.
     for name in material.arguments if how.block is None else ():
-        if snake_case(name) not in taken:
+        if snake_case(name) not in taken and not _is_label(name, material):
             warn(
                 f"{material.name}: nobody takes the argument {name!r} of its document{did_you_mean(name, taken)}",
                 ZooWarning,
                 stacklevel=2,
             )
+
+
+def _is_label(name: str, material: Material) -> bool:
+    """Whether an argument comes from the address of one file, where it is also a property for filters to look at."""
+    record = material.record
+    return record is not None and name in record.source.arguments and name in record.properties
 
 
 def engine_options(material: Material, how: How, engine: Engine) -> dict[str, str]:
@@ -233,7 +244,7 @@ def engine_options(material: Material, how: How, engine: Engine) -> dict[str, st
                 f"engine {engine.name} has no option {name!r}{did_you_mean(name, known)}. Options: {listing(known) or 'none'}"
             )
     for name in material.options:
-        if name not in known:
+        if name not in known and name != MODEL_NAME:
             warn(f"{material.name}: engine {engine.name} has no option {name!r}", ZooWarning, stacklevel=2)
     return {name: value for name, value in {**material.options, **how.options}.items() if name in known}
 

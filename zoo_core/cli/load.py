@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zoo_core.address import value_of
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import pairs, selection, zoo_of
 from zoo_core.errors import CriteriaError
@@ -75,7 +75,7 @@ def load(output: Output, model: str | None, options: Mapping[str, Any]) -> Model
         "dtype": options["dtype"],
         "block_factory": options["factory"],
         "translator": options["translator"],
-        "arguments": {key: _value(text) for key, text in pairs(options["given"], "--argument").items()},
+        "arguments": {key: value_of(text) for key, text in pairs(options["given"], "--argument").items()},
         "options": pairs(options["engine_options"], "--option"),
         "strict": not options["not_strict"],
         "trust_programs": options["trust_programs"],
@@ -93,10 +93,3 @@ def engine_of(options: Mapping[str, Any]) -> dict[str, str]:
     """The one option of SELECT that a FILE leaves room for, as a keyword."""
     return {"engine": options["engine"]} if options["engine"] else {}
 
-
-def _value(text: str) -> Any:
-    """An argument's value: JSON where it is some, such as ``[128, 64]``, else the text itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
