@@ -81,6 +81,11 @@ class ArtifactFile(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the document promises these bytes and no others, so that a program among them may run."""
         return bool(self.sha256 or self.sha1)
 
+    @property
+    def title(self) -> str:
+        """What messages call it: an archive that is unpacked straight into the artifact's folder has no name of its own."""
+        return self.name or unquote(self.uri.partition("?")[0].rpartition("/")[2])
+
     def to_dict(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         return {"key": self.key, "name": self.name, "uri": self.uri, "size": self.size, "sha256": self.sha256}

@@ -315,7 +315,7 @@ class Cache:
         except OfflineError as error:
             raise OfflineError(
                 f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in {self.home}; "
-                f"with a network, it is fetched by: zoo download {printable(record.reference)}",
+                f"with a network, it is fetched by: zoo download {_typed(record)}",
                 error.url,
             ) from error
         if not file.sha256:
@@ -436,6 +436,16 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
         )
 
 
+def _typed(record: ModelRecord) -> str:
+    """What a user types to name an artifact, where they have to name its repository too."""
+    address = shown_url(record.source.repository)
+    if not record.source.is_named:
+        return printable(record.reference)
+    # The address of one file is a MODEL by itself.
+    is_model = len(record.files) == 1 and _is_whole(record, record.files[0])
+    return address if is_model else f"{printable(record.reference)} --repository {address}"
+
+
 def _may_be_unverified(record: ModelRecord, file: ArtifactFile) -> bool:
     """Whether the user's own configuration allows it, or this very call names the file's own address."""
     return record.source.allow_unverified or (record.source.is_named and _is_whole(record, file))
@@ -475,4 +485,5 @@ def _agrees(file: ArtifactFile, known: Digests) -> bool:
         return known.sha256 == file.sha256
     if file.sha1:
         return known.sha1 == file.sha1
-    return bool(file.sha256_prefix) and known.sha256.startswith(file.sha256_prefix or "-")
+    # Where nothing is promised, what was seen once and told of is all that there is to go by.
+    return known.sha256.startswith(file.sha256_prefix or "")

@@ -230,7 +230,7 @@ def _parameter_runs(material: Material, how: How) -> list[dict[str, Any]]:
     items = model_files(record, how) if record is not None else ()
     if file is None and not items:
         return []
-    name, sha256 = (items[0].name, items[0].sha256) if items else (material.name, None)
+    name, sha256 = (items[0].title, items[0].sha256) if items else (material.name, None)
     if file is not None and file.is_data:
         return [_run("data", "parameters", name, sha256=sha256, allowed=True)]
     if file is None and not name.endswith(PROGRAM_SUFFIXES):

@@ -64,8 +64,8 @@ def refuse_unsafe_program(material: Material, how: How) -> None:
     for item in model_files(record, how) if record is not None else ():
         if not item.has_full_digest:
             raise UntrustedCodeError(
-                f"{what}: {printable(item.name)} belongs to a program, and its document promises no full digest of it. "
-                "Programs run only where the whole sha256 is given"
+                f"{what}: {printable(item.title)} belongs to a program, and its document promises no full digest of it. "
+                "Programs run only where the whole sha256 is given; an address gives it at its end, as #sha256=<hex>"
             )
 
 

@@ -58,21 +58,23 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
-            return open_local(url)
+            return _opened_here(url, transfer)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(
                 f"{printable(url)}: there is no repository kind {scheme!r}; there is: file, http, https, package", url
             )
-        return open_local(Path(url).expanduser().absolute().as_uri())
-
-    def open_local(url: str) -> Repository:
-        address = parse_address(url)
-        path = url_path(address.url)
-        is_file = path.is_file() or (address.is_file and not path.is_dir())
-        return SingleRepository(address, transfer=transfer) if is_file else FolderRepository(path, transfer=transfer)
+        return _opened_here(Path(url).expanduser().absolute().as_uri(), transfer)
 
     return open_address
+
+
+def _opened_here(url: str, transfer: Transfer) -> Repository:
+    """A folder of this machine, or one file."""
+    address = parse_address(url)
+    path = url_path(address.url)
+    is_file = path.is_file() or (address.is_file and not path.is_dir())
+    return SingleRepository(address, transfer=transfer) if is_file else FolderRepository(path, transfer=transfer)
 
 
 def installed_places(installed: InstalledEntryPoints, opened: Opener) -> list[Place]:

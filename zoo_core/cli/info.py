@@ -63,7 +63,7 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
         ("licence", ", ".join(item.name or item.id for item in record.licenses) or "none stated"),
         ("from", shown_url(record.repository)),
         *(("property", f"{key}={value}") for key, value in record.properties.items()),
-        *(("file", f"{file.name or file.uri}  {_size(file.size)}  {_digest(file)}") for file in found.files),
+        *(("file", f"{file.title}  {_size(file.size)}  {_digest(file)}") for file in found.files),
     ]
 
 

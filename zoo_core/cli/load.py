@@ -92,4 +92,3 @@ def load(output: Output, model: str | None, options: Mapping[str, Any]) -> Model
 def engine_of(options: Mapping[str, Any]) -> dict[str, str]:
     """The one option of SELECT that a FILE leaves room for, as a keyword."""
     return {"engine": options["engine"]} if options["engine"] else {}
-

@@ -11,13 +11,14 @@ from warnings import warn
 
 import msgspec
 
+from zoo_core.address import FILE_SUFFIXES
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Repository
 from zoo_core.repository.local import url_path
 from zoo_core.transfer import Transfer, bounded_body
-from zoo_core.wording import bytes_text, shown_url
+from zoo_core.wording import bytes_text, listing, shown_url
 
 INDEX_NAME = "index.json"
 #: Bytes of an index that are read; one of a million artifacts has some 400 MB.
@@ -146,8 +147,10 @@ def _file_content(address: str) -> bytes:
 
 def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:
     if isinstance(error, RepositoryError) and error.status == 404:
+        is_like_file = "." in urlsplit(url).path.rpartition("/")[2]
+        hint = f". The address of one file ends in {listing(FILE_SUFFIXES, limit=len(FILE_SUFFIXES))}" if is_like_file else ""
         return RepositoryError(
-            f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it", url, 404
+            f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it{hint}", url, 404
         )
     return error
 

@@ -99,9 +99,7 @@ class SingleRepository(Repository):
             "application": said["application"],
             "groupId": f"file.{self._own_id()}",
             "artifactId": said["artifact_id"],
-            "artifacts": [
-                {"name": said["model_name"], "properties": self._address.properties, "files": {"model": item}}
-            ],
+            "artifacts": [{"name": said["model_name"], "properties": self._address.properties, "files": {"model": item}}],
         }
 
     def _own_id(self) -> str:
