@@ -131,11 +131,19 @@ def material_of(record: ModelRecord, files: Mapping[str, Path], how: How) -> Mat
     )
     if unpacked is not None:
         return _with_bundle(bare, unpacked.bundle, how, is_required=unpacked.is_required)
+    return replace(bare, parameters=_read_artifact(record, files, how), folder=_folder(record, files))
+
+
+def _folder(record: ModelRecord, files: Mapping[str, Path]) -> Path | None:
+    """Where the parameter file lies; where there is none, any file tells where the artifact does."""
     described = _parameter_file(record)
-    path = files.get(described.key) if described is not None else None
-    # Where there is no parameter file, any file tells where the artifact lies.
-    place = path or next(iter(files.values()), None)
-    return replace(bare, parameters=_read_artifact(record, files, how), folder=place.parent if place else None)
+    listed = [described, *record.files] if described is not None else record.files
+    file = next((file for file in listed if file.key in files), None)
+    if file is None:
+        return None
+    path = files[file.key]
+    # An archive without a name is unpacked into the artifact's folder itself.
+    return path if file.type == "dir" and not file.name and path.is_dir() else path.parent
 
 
 def material_of_path(source: Path | bytes, how: How) -> Material:
@@ -351,7 +359,7 @@ def _parameter_names(bundle: Bundle) -> list[str]:
 
 def _read_artifact(record: ModelRecord, files: Mapping[str, Path], how: How) -> ParameterFile | None:
     """The parameters of an artifact, from the files that its document lists and from none that only lies beside them."""
-    names = [file.name for file in model_files(record, how)]
+    names = [file.name for file in model_files(record, how) if file.type == "file"]
     places = {file.name: files[file.key] for file in record.files if file.name in names and file.key in files}
     if not names or names[0] not in places:
         return None

@@ -11,9 +11,10 @@ import pytest
 
 from tests import archives
 from tests import parameter_files as make
+from tests import repositories as publish
 from tests.records import parameters, record
 from tests.repositories import sha256
-from zoo_core import InputError, ParameterError, PluginError
+from zoo_core import InputError, MetadataError, ParameterError, PluginError
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.how import How
@@ -21,6 +22,7 @@ from zoo_core.material import Material, engines_of_file, golden_file, material_o
 from zoo_core.parameters import read_parameters
 
 CODE = b"x = 1\n"
+ENGINES = Engines(InstalledEntryPoints())
 
 
 def written(folder: Path, **files: bytes) -> dict[str, Path]:
@@ -202,7 +204,7 @@ def names(found: Any) -> list[str]:
 
 
 def item(name: str, key: str = "", **fields: Any) -> Any:
-    return parameters(key=key or name, name=name, uri=name, **fields)
+    return parameters(**{"key": key or name, "name": name, "uri": name, **fields})
 
 
 @pytest.mark.parametrize(
@@ -290,6 +292,229 @@ def test_an_artifact_may_have_no_files() -> None:
     assert (found.parameters, found.folder, dict(found.header)) == (None, None, {})
 
 
+# archives of artifacts -----------------------------------------------------------------------------------------------
+
+
+def archive(key: str = "model", name: str = "", **fields: Any) -> Any:
+    return item(name, key, uri=f"{name or 'net'}.zip", type="dir", **fields)
+
+
+def tree(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(params=["unpacked", "zip", "tar.gz"])
+def arrived(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """An artifact's archive on this machine, before and after it is unpacked."""
+
+    def place(files: dict[str, bytes]) -> Path:
+        if request.param == "unpacked":
+            return tree(tmp_path / "folder", files)
+        content = archives.zipped(files) if request.param == "zip" else archives.tarred(files, mode="w:gz")
+        (tmp_path / "blob").write_bytes(content)
+        return tmp_path / "blob"
+
+    return place
+
+
+Arrived = Callable[[dict[str, bytes]], Path]
+
+
+@pytest.mark.parametrize("top", ["", "net/", "a/b/c/"])
+@pytest.mark.parametrize("key", ["model", "parameters", "anything"])
+def test_the_parameters_are_looked_for_in_an_archive(key: str, top: str, arrived: Arrived) -> None:
+    files = {"net.params": make.PARAMS, "golden.safetensors": make.SAFETENSORS, "README.md": b"A net."}
+    place = arrived({f"{top}{name}": content for name, content in files.items()})
+    found = material_of(record(files=(archive(key),)), {key: place}, How())
+    assert found.parameters is not None
+    assert (found.name, list(found.parameters)) == ("net", ["w", "m"])
+    assert list(golden_file(found) or ()) == ["w", "n", "h"]
+
+
+def test_a_factory_and_a_translator_get_the_folder_with_the_parameter_file_and_its_files(tmp_path: Path) -> None:
+    folder = tree(tmp_path, {"net/net.params": make.PARAMS, "net/synset.txt": b"cat\n", "net/golden.safetensors": b""})
+    found = material_of(record(files=(archive(),)), {"model": folder}, How())
+    assert found.folder == tmp_path / "net"
+    assert dict(found.files) == {
+        "model": tmp_path,
+        "net": tmp_path / "net" / "net.params",
+        "synset": tmp_path / "net" / "synset.txt",
+    }
+
+
+def test_a_file_that_the_document_names_wins_over_one_in_the_archive(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "a", {"net.params": make.PARAMS, "synset.txt": b"cat\n"})
+    own = tree(tmp_path / "b", {"synset.txt": b"dog\n"}) / "synset.txt"
+    found = material_of(record(files=(archive(), item("x.txt", "synset"))), {"model": folder, "synset": own}, How())
+    assert found.files["synset"] == own
+
+
+def test_code_in_an_archive_is_nobodys(arrived: Arrived) -> None:
+    """Only a document can promise code."""
+    place = arrived({"net.params": make.PARAMS, "block_factory.py": CODE, "code": CODE})
+    found = material_of(record(files=(archive(),)), {"model": place}, How())
+    assert (found.code, set(found.files) - {"net"}) == (None, {"model"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"name": "b"}, "b"),
+        ({"name": "other", "options": {"modelName": "a"}}, "a"),
+        ({"name": "mx"}, "mx"),
+    ],
+)
+def test_of_several_parameter_files_the_models_name_chooses(fields: Any, expected: str, arrived: Arrived) -> None:
+    marked = {
+        name: make.safetensors({"__metadata__": {"is": name}, "w": make.entry("U8", [1], 0, 1)}, b"x")
+        for name in ("a", "b", "mx")
+    }
+    place = arrived(
+        {"a.safetensors": marked["a"], "b.pt": marked["b"], "mx-0000.params": marked["mx"], "z.safetensors": marked["a"]}
+    )
+    assert material_of(record(files=(archive(),), **fields), {"model": place}, How()).header == {"is": expected}
+
+
+@pytest.mark.parametrize(
+    ("files", "holds"),
+    [({"a.pt": b"", "b.pt": b""}, r"a\.pt, b\.pt"), ({"a/x": b"", "b/y": b""}, "no parameter file"), ({}, "no parameter file")],
+)
+def test_an_archive_that_is_to_hold_the_parameters_and_has_none_or_several_is_an_error(
+    files: dict[str, bytes], holds: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"holds {holds}; name one file"):
+        material_of(record(files=(archive(),)), {"model": tree(tmp_path, {"readme.txt": b"", **files})}, How())
+
+
+def test_of_several_archives_the_one_with_a_parameter_file_is_the_models(tmp_path: Path) -> None:
+    files = {"vocab": tree(tmp_path / "vocab", {"vocab.txt": b"a"}), "net": tree(tmp_path / "net", {"net.params": make.PARAMS})}
+    found = material_of(record(files=(archive("vocab", "vocab"), archive("net", "net"))), files, How())
+    assert (list(found.parameters or ()), found.folder) == (["w", "m"], tmp_path / "net")
+    without = material_of(record(files=(archive("vocab", "vocab"),)), {"vocab": files["vocab"]}, How())
+    assert (without.parameters, without.folder) == (None, tmp_path)
+
+
+def test_a_file_with_a_key_of_its_own_is_not_taken_for_an_archives(tmp_path: Path) -> None:
+    """It lies in the same folder, and its digest is another."""
+    folder = tree(tmp_path, {"net.params": make.PARAMS, "more.pt": make.TORCHSCRIPT, "block_factory.py": CODE})
+    listed = record(files=(archive(), item("more.pt", "extra"), item("block_factory.py", "code")))
+    found = material_of(listed, {"model": folder, "extra": folder / "more.pt", "code": folder / "block_factory.py"}, How())
+    assert found.parameters is not None
+    assert (found.parameters.format, found.code is not None) == ("params", True)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([archive()], [""]),
+        ([item("synset.txt"), archive("net", "net"), archive("more", "more")], ["net", "more"]),
+        ([archive("more", "more"), archive("parameters", "net")], ["net", "more"]),
+        ([archive("more", "more"), item("a.pt", "model")], ["a.pt"]),
+        ([archive("more", "more"), item("a.safetensors")], ["a.safetensors"]),
+        ([archive("more", "more"), item("a-symbol.json")], ["a-symbol.json"]),
+    ],
+)
+def test_until_an_archive_is_here_any_of_them_may_have_the_parameters(files: list[Any], expected: list[str]) -> None:
+    assert names(model_files(record(files=tuple(files)), How())) == expected
+
+
+def test_a_symbol_in_an_archive_goes_with_its_parameters_unless_the_document_names_a_factory(arrived: Arrived) -> None:
+    place = arrived({"net-0000.params": make.PARAMS, "net-symbol.json": make.SYMBOL})
+    for arguments, expected in (({}, ["_extra_state", "w", "m"]), ({"blockFactory": "mlp"}, ["w", "m"])):
+        found = material_of(record(files=(archive(),), arguments=arguments), {"model": place}, How())
+        assert list(found.parameters or ()) == expected
+
+
+def test_folders_that_go_round_in_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="holds no parameter file"):
+        material_of_path(tmp_path, How())
+
+
+# what a folder says --------------------------------------------------------------------------------------------------
+
+
+SERVING = b"engine=Toy\nwidth=1\nnumLayers=18\noption.speed=9\noption.trust_remote_code=true\napplication=cv\n"
+
+
+def test_a_serving_properties_gives_arguments_and_options(bundled: Bundled) -> None:
+    found = material_of_path(bundled({"net.safetensors": make.SAFETENSORS, "serving.properties": SERVING}), How())
+    assert found.arguments == {"engine": "Toy", "width": 1, "numLayers": 18, "application": "cv"}
+    assert found.options == {"speed": "9", "trust_remote_code": "true"}
+    assert list(engines_of_file(found, None, ENGINES, How())) == ["Toy"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_the_document_says_wins_over_it_in_whichever_spelling(listed: bool, tmp_path: Path) -> None:
+    folder = tree(tmp_path, {"net.params": make.PARAMS, "serving.properties": SERVING})
+    files: Any = (item("net.params", "model"), item("serving.properties", "any")) if listed else (archive(),)
+    places = {"model": folder / "net.params", "any": folder / "serving.properties"} if listed else {"model": folder}
+    told = record(files=files, arguments={"num_layers": 50}, options={"speed": "1"})
+    found = material_of(told, places, How())
+    assert found.arguments == {"engine": "Toy", "width": 1, "application": "cv/image_classification", "num_layers": 50}
+    assert found.options == {"speed": "1", "trust_remote_code": "true"}
+
+
+def test_one_that_only_lies_beside_an_artifacts_file_is_not_read(tmp_path: Path) -> None:
+    folder = tree(tmp_path, {"net.params": make.PARAMS, "serving.properties": SERVING})
+    found = material_of(record(files=(item("net.params", "model"),)), {"model": folder / "net.params"}, How())
+    assert "width" not in found.arguments
+
+
+def test_a_document_inside_that_has_one_artifact_wins_over_it_and_the_nearer_folder_over_the_farther(arrived: Arrived) -> None:
+    document = publish.document(publish.artifact(arguments={"width": 2, "height": 2}, options={"speed": "2"}))
+    place = arrived(
+        {
+            "serving.properties": SERVING + b"depth=1",
+            "a/metadata.json": json.dumps(document).encode(),
+            "a/serving.properties": b"height=3\ndepth=3",
+            "a/net.params": make.PARAMS,
+        }
+    )
+    found = material_of(record(files=(archive(),), arguments={}), {"model": place}, How())
+    assert {name: found.arguments[name] for name in ("width", "height", "depth", "numLayers")} == {
+        "width": 2, "height": 2, "depth": 3, "numLayers": 18,
+    }  # fmt: skip
+    assert found.options["speed"] == "2"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b'{"format": "pt"}',
+        json.dumps(publish.document(publish.artifact(arguments={"width": 2}), publish.artifact("2.0"))).encode(),
+    ],
+    ids=["no JSON", "another format", "two artifacts"],
+)
+def test_another_file_of_that_name_says_nothing(content: bytes, bundled: Bundled) -> None:
+    found = material_of_path(bundled({"net.safetensors": make.SAFETENSORS, "metadata.json": content}), How())
+    assert found.arguments == {}
+
+
+@pytest.mark.parametrize("content", [b"a=" + b"x" * 2**17, b"a=\\u1"])
+def test_a_serving_properties_that_is_malformed_is_an_error(content: bytes, bundled: Bundled) -> None:
+    with pytest.raises(MetadataError, match=r"serving\.properties"):
+        material_of_path(bundled({"net.safetensors": make.SAFETENSORS, "serving.properties": content}), How())
+
+
+def test_a_whole_repository_of_one_model_in_an_archive_is_gone_through(tmp_path: Path) -> None:
+    path = publish.publish(
+        tmp_path / "zoo", publish.document(publish.artifact(arguments={"width": 2})), {"net.params": make.PARAMS}
+    )
+    found = material_of_path(tmp_path / "zoo", How())
+    assert (list(found.parameters or ()), found.arguments, found.folder) == (["w", "m"], {"width": 2}, path.parent)
+
+
+def test_an_engine_of_a_serving_properties_that_is_none_is_an_error(tmp_path: Path) -> None:
+    tree(tmp_path, {"net.safetensors": make.SAFETENSORS, "serving.properties": b"engine=x; rm -rf ~"})
+    with pytest.raises(ParameterError, match="engine 'x; rm -rf ~'"):
+        list(engines_of_file(material_of_path(tmp_path, How()), None, ENGINES, How()))
+
+
 # what a header says --------------------------------------------------------------------------------------------------
 
 
@@ -305,9 +530,6 @@ def saying(key: str, text: str) -> Material:
 def test_an_entry_that_is_not_of_its_type_is_an_error(text: str, reason: str) -> None:
     with pytest.raises(ParameterError, match=rf"net: header entry zoo\.factory .*{reason}"):
         saying("zoo.factory", text).header_value("zoo.factory", dict)
-
-
-ENGINES = Engines(InstalledEntryPoints())
 
 
 def test_the_engine_that_was_asked_for_is_the_only_one() -> None:
