@@ -143,39 +143,44 @@ class Served:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
 
-def served(site: Site, documents: Mapping[str, Mapping[str, Any]]) -> Served:
+def served(site: Site, documents: Mapping[str, Mapping[str, Any]], program: bytes = b"") -> Served:
     """Give a server an index of documents and small files for every address in them.
 
     Nothing in the documents changes but digests, sizes, and the hosts of absolute addresses, which become the server's.
+
+    Args:
+        program: What every ``.pt`` is, those in archives too; by default some bytes.
     """
     made = Served()
     for folder, document in documents.items():
         changed: dict[str, Any] = copy.deepcopy(dict(document))
         for artifact in changed["artifacts"]:
             for item in artifact["files"].values():
-                _serve(site, made, f"{site.url}{folder}/metadata.json", item)
+                _serve(site, made, f"{site.url}{folder}/metadata.json", item, program)
         made.documents[folder] = changed
     index = [{"path": f"{folder}/metadata.json", "metadata": document} for folder, document in made.documents.items()]
     site.pages["/index.json"] = json.dumps({"indexVersion": 1, "documents": index}).encode()
     return made
 
 
-def _serve(site: Site, made: Served, base: str, item: dict[str, Any]) -> None:
+def _serve(site: Site, made: Served, base: str, item: dict[str, Any], program: bytes) -> None:
     if urlsplit(item["uri"]).scheme:
         item["uri"] = urljoin(site.url, urlsplit(item["uri"]).path)
     address = urljoin(base, item["uri"])
-    content, made.files[address] = _content(address, item)
+    content, made.files[address] = _content(address, item, program)
     site.pages[quote(urlsplit(address).path)] = content
     item["sha1Hash"] = make.sha1(content)
     # Published sizes are texts at times, and wrong at others.
     item["size"] = str(len(content)) if isinstance(item["size"], str) else max(1, len(content) // 3)
 
 
-def _content(address: str, item: Mapping[str, Any]) -> tuple[bytes, dict[str, bytes]]:
+def _content(address: str, item: Mapping[str, Any], program: bytes) -> tuple[bytes, dict[str, bytes]]:
     """The bytes at an address, and what they become."""
     path = urlsplit(address).path
     stem = path.rpartition("/")[2].partition(".")[0]
     tree = {f"{stem}/{stem}.bin": path.encode() * 5, f"{stem}-notes.txt": b"of " + path.encode()}
+    if program:
+        tree = {f"{stem}/{stem}.pt": program, f"{stem}/synset.txt": b"red\ngreen\nblue\n"}
     lower = path.lower()
     if lower.endswith((".zip", ".mar")):
         return pack.zipped(tree), {"": next(iter(tree.values()))} if item.get("type") == "file" else tree
@@ -183,6 +188,8 @@ def _content(address: str, item: Mapping[str, Any]) -> tuple[bytes, dict[str, by
         return pack.tarred(tree, mode="w:gz"), tree
     if lower.endswith(".tar"):
         return pack.tarred(tree), tree
+    if program and lower.endswith(".pt.gz"):
+        return gzip.compress(program), {"": program}
     if lower.endswith(".gz"):
         return gzip.compress(path.encode() * 5), {"": path.encode() * 5}
     return path.encode() * 5, {"": path.encode() * 5}

@@ -31,6 +31,8 @@ _OWN_ARGUMENTS = frozenset(
 )
 #: DJL's classes that one of our translators replaces.
 _DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
+#: How the names of DJL's own classes begin; those that a document may name and that have no counterpart here.
+_DJL = "ai.djl."
 #: What every engine with a SymbolBlock registers: the factory of a network that is one program.
 SYMBOL_FACTORY = "symbol"
 
@@ -172,8 +174,21 @@ def translator_for(
         named = translator_from_dict(material.header_value("zoo.translator", dict), installed, carrier=material.carrier)
         translator = _with_arguments(named, _users(material, how), what=f"translator {type(named).__name__}", beside=beside)
     else:
+        _tell_of_djls(material, how, arguments)
         return None
     return translator.with_files(material.files)
+
+
+def _tell_of_djls(material: Material, how: How, arguments: Mapping[str, Any]) -> None:
+    """Without its translator a model still runs, on arrays."""
+    name = named_translator(arguments)
+    if name is not None and _is_djls_alone(name, how):
+        warn(
+            f"{material.name}: there is no translator here for DJL's {name}, so it takes and gives arrays; "
+            "to use another: translator= (--translator)",
+            ZooWarning,
+            stacklevel=3,
+        )
 
 
 def _translator_class(
@@ -183,9 +198,15 @@ def _translator_class(
     if isinstance(how.translator, Translator):
         return type(how.translator)
     name = how.translator or named_translator(arguments)
-    if name is None:
+    if name is None or _is_djls_alone(name, how):
         return None
     return translator_class(_DJL_TRANSLATORS.get(name, name), installed, carrier=material.carrier)
+
+
+def _is_djls_alone(name: str, how: How) -> bool:
+    """Whether a document names a class of DJL for which there is nothing here; who names one in a call is told so."""
+    is_asked = how.translator is not None or named_translator(how.arguments) is not None
+    return name.startswith(_DJL) and name not in _DJL_TRANSLATORS and not is_asked
 
 
 def _translator_beside(
@@ -216,13 +237,12 @@ def check_arguments(material: Material, how: How, factory: BlockFactory | None, 
                 f"nobody takes the argument {name!r}{did_you_mean(name, known)}. Taken: {listing(known, limit=20) or 'none'}"
             )
     # With a block of the caller's own, what the document says for a factory is for nobody.
-    for name in material.arguments if how.block is None else ():
-        if snake_case(name) not in taken and not _is_label(name, material):
-            warn(
-                f"{material.name}: nobody takes the argument {name!r} of its document{did_you_mean(name, taken)}",
-                ZooWarning,
-                stacklevel=2,
-            )
+    given = material.arguments if how.block is None else ()
+    left = [name for name in given if snake_case(name) not in taken and not _is_label(name, material)]
+    if left:
+        listed, meant = ", ".join(map(repr, left)), "".join(dict.fromkeys(did_you_mean(name, taken) for name in left))
+        several = "s" if len(left) > 1 else ""
+        warn(f"{material.name}: nobody takes the argument{several} {listed} of its document{meant}", ZooWarning, stacklevel=2)
 
 
 def _is_label(name: str, material: Material) -> bool:

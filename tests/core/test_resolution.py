@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,7 +260,36 @@ def test_a_document_that_says_trust_me_is_warned_of_and_not_believed(key: str, i
         check_arguments(material, How(), ScaleFactory(), None)
 
 
+def test_all_that_nobody_takes_is_told_of_at_once(installed: InstalledEntryPoints) -> None:
+    material = saying(arguments={"widht": 3, "depth": 2, "width": 1})
+    with pytest.warns(ZooWarning) as caught:
+        check_arguments(material, How(), ScaleFactory(), None)
+    expected = "nobody takes the arguments 'widht', 'depth' of its document (did you mean width?)"
+    assert [str(warning.message).partition(": ")[2] for warning in caught] == [expected]
+
+
 # translators ---------------------------------------------------------------------------------------------------------
+
+#: A class of DJL that has no counterpart here.
+FOREIGN = "ai.djl.modality.cv.translator.BigGANTranslatorFactory"
+
+
+def test_a_translator_of_djl_that_is_not_here_leaves_arrays(installed: InstalledEntryPoints) -> None:
+    material = saying(arguments={"translatorFactory": FOREIGN})
+    with pytest.warns(ZooWarning, match=rf"there is no translator here for DJL's {re.escape(FOREIGN)}, .*--translator"):
+        assert translator(material, installed) is None
+    assert translator(material, installed, translator="toy_numbers") == Numbers()
+
+
+def test_who_asks_for_one_is_told_that_it_is_not_here(installed: InstalledEntryPoints) -> None:
+    for how in ({"translator": FOREIGN}, {"arguments": {"translatorFactory": FOREIGN}}):
+        with pytest.raises(PluginError, match=r"no installed package registers 'ai\.djl"):
+            translator(saying(), installed, **how)
+
+
+def test_a_file_that_names_its_own_translator_keeps_it_beside_one_of_djl(installed: InstalledEntryPoints) -> None:
+    assert translator(saying(NUMBERS, arguments={"translatorFactory": FOREIGN}), installed) == Numbers(offset=3)
+
 
 NUMBERS = {"zoo.translator": {"name": "toy_numbers", "arguments": {"offset": 3}}}
 

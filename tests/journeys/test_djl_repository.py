@@ -15,6 +15,7 @@ import pytest
 
 from tests.commands import Commands
 from tests.djl import DOCUMENTS, Served, served
+from tests.installed import needs
 from tests.web import Site, serving
 from zoo_core import Criteria, ModelNotFoundError, ModelRecord, ModelZoo
 
@@ -158,6 +159,52 @@ def test_an_artifact_of_an_engine_that_is_not_installed_is_told_of_and_downloade
         (commands.cwd / "x.npy").write_bytes(b"")
         done = commands.zoo("predict", "writer", "x.npy", *repository)
         assert (done.status, "pip install zoo-onnxruntime" in done.errors[0]) == (8, True)
+
+
+#: Trace a network, or load every model of a repository that runs in PyTorch and run it on a picture's array.
+TRACE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch
+from torch import nn
+torch.jit.trace(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), torch.zeros(1, 3, 8, 8)).save(sys.argv[1])
+"""
+LOAD = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import zoo_core as zoo
+
+found = {}
+with zoo.ModelZoo([sys.argv[1]], config=False) as models:
+    for record in models.search(engine="PyTorch"):
+        with models.load_model(record) as model, model.new_predictor() as predictor:
+            names = sorted(model.files)
+            found[f"{record.reference} {record.name}"] = [predictor.predict(np.ones((1, 3, 8, 8), "f")).tolist(), names]
+print(json.dumps(found))
+"""
+
+
+@needs("zoo-pytorch")
+def test_programs_are_loaded_from_archives_and_from_files(
+    documents: Mapping[str, Mapping[str, Any]], commands: Commands, site: Site
+) -> None:
+    done = commands.run(TRACE, commands.folder / "net.pt")
+    assert done.status == 0, done.err
+    made = served(site, documents, (commands.folder / "net.pt").read_bytes())
+    done = commands.run(LOAD, site.url)
+    assert done.status == 0, done.err
+    expected = [
+        artifact
+        for document in made.documents.values()
+        if "torch" in document["groupId"] and document["resourceType"] == "model"
+        for artifact in document["artifacts"]
+    ]
+    assert len(done.json) == len(expected) > 4
+    for outputs, names in done.json.values():
+        assert (outputs, "model" in names) == ([[1.0, 1.0, 1.0]], True)
+    # What lies beside a program in its archive is there for a translator.
+    assert sum("synset" in names for _, names in done.json.values()) > 2
 
 
 def test_several_archives_in_one_folder_and_a_snapshot_below_its_release(commands: Commands) -> None:
