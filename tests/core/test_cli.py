@@ -716,9 +716,9 @@ def test_code_is_trusted_by_a_configuration_that_is_named_and_not_by_one_that_li
 
 
 def test_an_argument_is_json_where_it_is_some(zoo: Zoo, scale: Path) -> None:
-    from zoo_core.cli.load import _value
+    from zoo_core.address import value_of
 
-    assert [_value(text) for text in ("3", "[1, 2]", "true", "cat", "", "[" * 100_000)] == [
+    assert [value_of(text) for text in ("3", "[1, 2]", "true", "cat", "", "[" * 100_000)] == [
         3,
         [1, 2],
         True,

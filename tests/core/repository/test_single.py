@@ -12,7 +12,7 @@ from tests import parameter_files as make
 from tests.core import toy_engine
 from tests.repositories import document, publish, sha256
 from tests.web import Answer, Site
-from zoo_core import IntegrityError, ModelNotFoundError, ModelZoo, OfflineError, RepositoryError, ZooWarning
+from zoo_core import InputError, IntegrityError, ModelNotFoundError, ModelZoo, OfflineError, RepositoryError, ZooWarning
 from zoo_core.address import parse_address
 from zoo_core.metadata import Metadata
 from zoo_core.repository.single import SingleRepository
@@ -224,6 +224,18 @@ def test_what_is_no_model_is_an_error(name: str, reason: str, tmp_path: Path, zo
     (tmp_path / "README.md").write_text("A net.")
     with pytest.raises(RepositoryError, match=reason):
         zoo.search((tmp_path / name).as_uri())
+
+
+def test_an_archive_of_several_models_is_a_repository_once_it_is_unpacked(tmp_path: Path, zoo: ModelZoo) -> None:
+    for name in ("net", "other"):
+        publish(tmp_path / "tree", document({"version": "1.0", "files": {}}, artifact_id=name))
+    packed = archives.zipped(inside(tmp_path / "tree"))
+    (tmp_path / "tree.zip").write_bytes(packed)
+    url = f"{(tmp_path / 'tree.zip').as_uri()}#sha256={sha256(packed)}"
+    with pytest.raises(InputError, match="holds no parameter file"):
+        zoo.load_model(url)
+    folder = zoo.download(url, to=tmp_path / "mine", progress=False)
+    assert [record.artifact_id for record in zoo.search(model_urls=[folder])] == ["net", "other"]
 
 
 # arguments -----------------------------------------------------------------------------------------------------------
