@@ -279,6 +279,23 @@ class TestArguments:
         assert self.predicted(zoo, f"{full}?offset=3", arguments={"offset": 4}) == 2.0 * 4
         assert self.predicted(zoo, f"{bare}?offset=3") == 2.0 * 3
 
+    @pytest.mark.parametrize("way", ["zoo.toml", "ZOO_REPOSITORIES", "package"])
+    def test_the_query_counts_wherever_the_address_stands(
+        self, way: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Callable[..., Path]
+    ) -> None:
+        url = f"{(tree / '1.0').as_uri()}?offset=3"
+        match way:
+            case "zoo.toml":
+                Path("zoo.toml").write_text(f'[[repository]]\nurl = "{url}"\n')
+            case "ZOO_REPOSITORIES":
+                monkeypatch.setenv("ZOO_REPOSITORIES", url)
+            case "package":
+                entry_points = {"zoo_core.repositories": {"models": "acme_models:repositories"}}
+                code = f"def repositories():\n    return [{url!r}]\n"
+                install("acme-models", entry_points=entry_points, modules={"acme_models.py": code})
+        (record,) = ModelZoo(cache=tmp_path / "cache", plugins=[]).search("net")
+        assert dict(record.arguments) == {"offset": 3}
+
     def test_the_query_is_what_a_search_finds(self, tree: Path, zoo: ModelZoo) -> None:
         (record,) = zoo.search("net", model_urls=[f"{(tree / '1.0').as_uri()}?offset=3&widht=7"])
         assert dict(record.arguments) == {"offset": 3, "widht": 7}
