@@ -58,7 +58,7 @@ class ObjectDetection(Translator):
         classes: Names by index, without the background; else they are read from the artifact's file ``classes`` or ``synset``.
     """
 
-    extra_arguments: ClassVar[tuple[str, ...]] = ("application",)
+    extra_arguments: ClassVar[tuple[str, ...]] = ("application", "normalize")
 
     width: int = 300
     height: int = 300

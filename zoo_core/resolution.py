@@ -31,6 +31,8 @@ _OWN_ARGUMENTS = frozenset(
 )
 #: DJL's classes that one of our translators replaces.
 _DJL_TRANSLATORS = {"ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory": "image_classification"}
+#: What ``"normalize": true`` means to DJL: the mean and the deviation of ImageNet's pictures.
+_NORMALIZE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 #: How the names of DJL's own classes begin; those that a document may name and that have no counterpart here.
 _DJL = "ai.djl."
 #: What every engine with a SymbolBlock registers: the factory of a network that is one program.
@@ -168,7 +170,9 @@ def translator_for(
     found = _translator_class(material, how, arguments, installed)
     beside = type(factory) if factory is not None else None
     if found is not None:
-        translator = build_from_arguments(found, arguments, what=f"translator {found.__name__}", beside=beside)
+        translator = build_from_arguments(
+            found, _normalizing(found, arguments), what=f"translator {found.__name__}", beside=beside
+        )
     elif "zoo.translator" in material.header:
         # Those of the call and of the address change fields of the translator that the file names.
         named = translator_from_dict(material.header_value("zoo.translator", dict), installed, carrier=material.carrier)
@@ -177,6 +181,25 @@ def translator_for(
         _tell_of_djls(material, how, arguments)
         return None
     return translator.with_files(material.files)
+
+
+def _normalizing(found: type[Translator], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments with what DJL's ``normalize`` says of a picture's channels, unless they say it themselves.
+
+    Source: ``BaseImageTranslator`` of DJL: true, or six numbers with commas between, the means first.
+    """
+    said = str(arguments.get("normalize", "false")).lower()
+    if said == "false" or "normalize" not in found.extra_arguments or {"mean", "std"} & set(arguments):
+        return arguments
+    if said == "true":
+        return {**arguments, **_NORMALIZE}
+    try:
+        numbers = [float(text) for text in said.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6:
+        raise InputError(f"normalize={printable(said)!r}: expected true, false, or six numbers with commas between")
+    return {**arguments, "mean": numbers[:3], "std": numbers[3:]}
 
 
 def _tell_of_djls(material: Material, how: How, arguments: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ class ImageClassification(Translator):
         classes: Names by index; else they are read from the artifact's file ``classes`` or ``synset``.
     """
 
-    extra_arguments: ClassVar[tuple[str, ...]] = ("application",)
+    extra_arguments: ClassVar[tuple[str, ...]] = ("application", "normalize")
 
     width: int = 224
     height: int = 224

@@ -44,8 +44,8 @@ def lying(place: Path) -> set[str]:
     "query",
     [
         "%65ngine=PyTorch", "ENGINE=x", "layers=1&engine=x", "engine", "engine=", "block%46actory=x",
-        "translator+=x&translator=x", "trustPrograms=1", "Trust_Code=sha256:" + "0" * 64, "allowUnverified=true", "code=block_factory.py",
-        "&&factory=os:system", "TranslatorFactory=os.system", "requires=evil",
+        "translator+=x&translator=x", "trustPrograms=1", "Trust_Code=sha256:" + "0" * 64, "allowUnverified=true",
+        "code=block_factory.py", "&&factory=os:system", "TranslatorFactory=os.system", "requires=evil",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["net.safetensors", "zoo/"])

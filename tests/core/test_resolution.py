@@ -40,6 +40,7 @@ from zoo_core.resolution import (
     implied_engine,
     translator_for,
 )
+from zoo_core.vision import ImageClassification
 
 
 @pytest.fixture(autouse=True)
@@ -285,6 +286,34 @@ def test_who_asks_for_one_is_told_that_it_is_not_here(installed: InstalledEntryP
     for how in ({"translator": FOREIGN}, {"arguments": {"translatorFactory": FOREIGN}}):
         with pytest.raises(PluginError, match=r"no installed package registers 'ai\.djl"):
             translator(saying(), installed, **how)
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "std"),
+    [
+        ({}, (0.0,), (1.0,)),
+        ({"normalize": False}, (0.0,), (1.0,)),
+        ({"normalize": "false"}, (0.0,), (1.0,)),
+        ({"normalize": True}, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ({"normalize": "true"}, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ({"normalize": "0.5, 0.4,0.3, 2,3,4"}, (0.5, 0.4, 0.3), (2.0, 3.0, 4.0)),
+        ({"normalize": True, "mean": [0.1]}, (0.1,), (1.0,)),
+    ],
+)
+def test_what_djls_documents_say_of_channels_is_understood(
+    said: dict[str, Any], mean: tuple[float, ...], std: tuple[float, ...], installed: InstalledEntryPoints
+) -> None:
+    djls = "ai.djl.modality.cv.translator.ImageClassificationTranslatorFactory"
+    found = translator(saying(arguments={"translatorFactory": djls, "width": 8, **said}), installed)
+    assert isinstance(found, ImageClassification)
+    assert (found.width, found.mean, found.std) == (8, mean, std)
+    check_arguments(saying(arguments=said), How(), None, found)
+
+
+@pytest.mark.parametrize("said", ["0.5", "a,b,c,d,e,f", "1,2,3,4,5,6,7"])
+def test_a_normalize_that_is_no_six_numbers_is_an_error(said: str, installed: InstalledEntryPoints) -> None:
+    with pytest.raises(InputError, match=f"normalize='{said}': expected true, false, or six numbers"):
+        translator(saying(arguments={"translatorFactory": "image_classification", "normalize": said}), installed)
 
 
 def test_a_file_that_names_its_own_translator_keeps_it_beside_one_of_djl(installed: InstalledEntryPoints) -> None:
