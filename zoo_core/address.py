@@ -138,6 +138,11 @@ def _said(query: str, text: str) -> FrozenDict[str]:
             raise CriteriaError(f"{shown_url(text)}: {printable(name)} stands twice in the query")
         if _NAME.fullmatch(name) and not _SECRET.fullmatch(snake_case(name)):
             said[name] = value
+    try:
+        # What tells repositories apart is hashed, and lists in lists are by calls in calls.
+        hash(FrozenDict({name: value_of(value) for name, value in said.items()}))
+    except RecursionError:
+        raise CriteriaError(f"{shown_url(text)[:200]}...: a value in the query is nested too deeply") from None
     return FrozenDict(said)
 
 

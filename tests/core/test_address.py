@@ -100,6 +100,16 @@ def test_a_name_that_stands_twice_is_an_error() -> None:
         parse_address(f"{HOST}/zoo/?layers=50&layers=18")
 
 
+@pytest.mark.parametrize("depth", [700, 100_000])
+def test_a_value_in_lists_in_lists_is_an_error_or_text(depth: int) -> None:
+    try:
+        found = parse_address(f"{HOST}/zoo/?x={'[' * depth}{']' * depth}")
+    except CriteriaError as error:
+        assert "nested too deeply" in str(error)  # noqa: PT017 - Python versions differ in how deep they read
+    else:
+        assert isinstance(found.arguments["x"], str)
+
+
 @pytest.mark.parametrize(
     ("fragment", "reason"),
     [

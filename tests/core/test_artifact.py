@@ -85,3 +85,8 @@ def test_an_answer_cannot_be_changed(thing: object) -> None:
     with pytest.raises(AttributeError):
         thing.type = thing.version = thing.id = "other"  # type: ignore[attr-defined]
     assert hash(thing) == hash(pickle.loads(pickle.dumps(thing)))
+
+
+def test_an_archive_without_a_name_is_called_by_its_address() -> None:
+    found = ArtifactFile(key="model", name="", uri="../a/my%20net.zip?x=1", url="https://models.example/net.zip", type="dir")
+    assert (found.title, file("net").title) == ("my net.zip", "net.bin")

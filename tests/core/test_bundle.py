@@ -9,7 +9,7 @@ import pytest
 
 from tests import archives
 from tests import parameter_files as make
-from zoo_core.bundle import Bundle, Folder, bundle_of
+from zoo_core.bundle import Bundle, Folder, bundle_at, bundle_of
 from zoo_core.errors import InputError, ParameterError
 from zoo_core.parameters.source import open_source
 
@@ -63,6 +63,39 @@ def test_files_in_folders_inside_are_left_out(make_archive: object) -> None:
 
 def test_one_folder_that_holds_everything_is_left_out_of_the_names_once() -> None:
     assert packed(archives.zipped({"a/b/c.safetensors": b"1"})).names == ()
+
+
+@pytest.fixture(params=["folder", "zip", "tar.gz"])
+def nested(request: pytest.FixtureRequest, tmp_path: Path) -> Bundle:
+    """Files and folders, in each kind of bundle."""
+    files = {"a": b"1", "b": b"2", "in/c": b"3", "in/deeper/d": b"4", "__MACOSX/a": b"5", ".git/x": b"6"}
+    if request.param == "folder":
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        return Folder(tmp_path)
+    return packed(archives.zipped(files) if request.param == "zip" else archives.tarred(files, mode="w:gz"))
+
+
+def test_folders_inside_are_bundles_too(nested: Bundle) -> None:
+    assert (nested.names, nested.folders) == (("a", "b"), ("in",))
+    inner = nested.inside("in")
+    assert (inner.names, inner.folders, bytes(inner.open("c").data)) == (("c",), ("deeper",), b"3")
+    assert bytes(inner.inside("deeper").open("d").data) == b"4"
+    assert nested.names == ("a", "b")
+
+
+def test_some_files_may_be_left_out(nested: Bundle) -> None:
+    assert (nested.without({"a"}).names, nested.names) == (("b",), ("a", "b"))
+
+
+def test_a_bundle_is_found_at_a_path(tmp_path: Path) -> None:
+    for name, content in (("net.zip", ARCHIVES["zip"]), ("net.params", make.PARAMS)):
+        (tmp_path / name).write_bytes(content)
+    found = [bundle_at(tmp_path / name) for name in ("", "net.zip", "net.params")]
+    assert [bundle.names if bundle else None for bundle in found] == [
+        ("net.params", "net.zip"), ("block_factory.py", "net.safetensors"), None,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [*make.GOOD.values(), b"", b"PK", b"hello", b"{}"])

@@ -12,7 +12,16 @@ import pytest
 from tests.core import toys
 from zoo_core import BlockFactory, InputError, PluginError
 from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints
-from zoo_core.registered import build, build_from_arguments, checked_class, entry_point_of, field_names, fields_of, snake_case
+from zoo_core.registered import (
+    build,
+    build_from_arguments,
+    checked_class,
+    entry_point_of,
+    field_names,
+    fields_of,
+    over,
+    snake_case,
+)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +182,8 @@ def test_a_name_that_two_classes_share_goes_to_the_one_whose_type_it_has() -> No
         arguments = {"classes": classes}
         assert build_from_arguments(Network, arguments, what="a", beside=Names) == network
         assert build_from_arguments(Names, arguments, what="b", beside=Network) == names
+
+
+def test_of_several_origins_the_last_one_that_says_something_wins_in_whichever_spelling() -> None:
+    assert over({"numLayers": 18, "a": 1}, {"num_layers": 34, "b": 2}, {"numLayers": 50}) == {"a": 1, "b": 2, "numLayers": 50}
+    assert over({}) == over({}, {}) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def test_an_archive_becomes_a_folder(site: Site, zoo: ModelZoo) -> None:
     site.pages["/net.zip"] = PACKED
     folder = zoo.download(f"{site.url}net.zip#sha256={sha256(PACKED)}", progress=False)
     assert inside(folder) == {"net/net.safetensors": WEIGHTS, "net/synset.txt": b"cat\ndog\n"}
+
+
+def test_a_compressed_file_is_inflated(site: Site, zoo: ModelZoo) -> None:
+    packed = gzip.compress(make.PARAMS)
+    site.pages["/net-0000.params.gz"] = packed
+    url = f"{site.url}net-0000.params.gz#sha256={sha256(packed)}"
+    assert inside(zoo.download(url, progress=False)) == {"net-0000.params": make.PARAMS}
+    assert [record.engines for record in zoo.search(url)] == [("MXNet",)]
 
 
 def test_other_bytes_than_the_address_promises_are_refused(site: Site, zoo: ModelZoo) -> None:
