@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from warnings import warn
 
+import msgspec
+
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
 from zoo_core.downloads import Downloads, Progress, Traffic, key
@@ -100,6 +102,25 @@ class Cache:
         with _ending(progress):
             folder = self._placed(record, repository, progress, keep=True)[0]
         return folder or self._folders.assemble(record, Layout({}))
+
+    def transferred(
+        self,
+        record: ModelRecord,
+        repository: Repository,
+        files: Sequence[ArtifactFile],
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Path]:
+        """Some files of an artifact by their keys as they were transferred, verified: archives stay what they are.
+
+        Raises:
+            IntegrityError, RepositoryError, CacheError: As for `files`.
+        """
+        plain = tuple(msgspec.structs.replace(file, uri="", name=file.name or file.key, type="file") for file in files)
+        bare = msgspec.structs.replace(record, artifact=msgspec.structs.replace(record.artifact, files=plain))
+        with _ending(progress):
+            parts = self._parts(bare, repository, progress, keep=False)
+        return {file.key: parts[file.key].place or parts[file.key].layout.blobs[file.name] for file in plain}
 
     def local(self, record: ModelRecord, repository: Repository | None) -> dict[str, Path]:
         """The files of an artifact that are on this machine, by key; nothing is read."""

@@ -236,6 +236,17 @@ def _absolute(url: str, folder: Path) -> str:
     return url if "://" in url else str(folder / Path(url).expanduser())
 
 
+def named_lock(given: str | os.PathLike[str] | bool | None, config: str | os.PathLike[str] | bool | None) -> Path | None:
+    """The lock file that a zoo is to heed: the one that is given, else ``ZOO_LOCK``; no other file is ever looked for.
+
+    Args:
+        given: A path; None: as the environment says; False: none.
+        config: As for `load_config`; False leaves the environment aside.
+    """
+    named = os.environ.get("ZOO_LOCK", "") if given in (None, True) and config is not False else given
+    return Path(named).expanduser().absolute() if named and not isinstance(named, bool) else None
+
+
 def is_offline(config: Config | None = None, given: bool | None = None) -> bool:
     """Whether the network is forbidden: by the call, else by ``ZOO_OFFLINE``, else by the files; asked at each use."""
     if given is not None:

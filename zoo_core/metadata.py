@@ -22,6 +22,9 @@ from zoo_core.wording import printable
 
 DOCUMENT_NAME = "metadata.json"
 TYPES = ("model", "dataset")
+#: The scheme of a document's own address where all addresses inside are absolute, and whoever opens one of them decides
+#: whether it may be read: those of a lock file.
+ABSOLUTE = "zoo-lock"
 #: Characters of a version; numbers of thousands of digits cannot be compared.
 MAX_VERSION = 128
 
@@ -205,6 +208,16 @@ def archive_kind(uri: str) -> str | None:
     return next((kind for suffix, kind in _ARCHIVES.items() if lower.endswith(suffix)), None)
 
 
+def archive_suffix(uri: str) -> str:
+    """The end of a URI that says what its bytes are, or "".
+
+    >>> archive_suffix("https://models.example.com/net.tar.gz?version=1"), archive_suffix("net.bin")
+    ('.tar.gz', '')
+    """
+    lower = urlsplit(uri).path.lower()
+    return next((suffix for suffix in _ARCHIVES if lower.endswith(suffix)), "")
+
+
 def _stored_name(uri: str) -> tuple[str, str | None]:
     """The name that a file without one gets, one suffix of an archive cut off, with the kind of archive."""
     base = unquote(urlsplit(uri).path.rpartition("/")[2])
@@ -244,7 +257,12 @@ def _resolved(uri: str, url: str, field: str) -> str:
     except ValueError as error:
         raise _malformed(url, field, f"expected an address, found {uri!r}") from error
     is_local = base in ("file", "")
-    if scheme in ("http", "https") or (is_local and scheme == "package") or (scheme == base and not urlsplit(uri).scheme):
+    if (
+        base == ABSOLUTE
+        or scheme in ("http", "https")
+        or (is_local and scheme == "package")
+        or (scheme == base and not urlsplit(uri).scheme)
+    ):
         return address
     raise _malformed(url, field, f"expected a relative or http(s) address, found {uri!r}")
 

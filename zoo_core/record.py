@@ -23,6 +23,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         is_named: The call itself names it, so that no other repository's claim counts.
         is_configured: Installed packages and the user's own configuration name it; otherwise it is ad hoc.
         allow_unverified: The user's own configuration allows files without a digest.
+        is_claimed: A lock file names the repository, which has not been asked. Nothing is trusted for that.
     """
 
     repository: str
@@ -32,6 +33,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     is_named: bool = False
     is_configured: bool = False
     allow_unverified: bool = False
+    is_claimed: bool = False
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):

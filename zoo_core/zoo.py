@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,7 +17,7 @@ from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
 from zoo_core.cache import Cache
 from zoo_core.catalogue import Catalogue
-from zoo_core.config import Config, home, is_offline, load_config
+from zoo_core.config import Config, home, is_offline, load_config, named_lock
 from zoo_core.credentials import Credentials
 from zoo_core.criteria import Criteria, check_names
 from zoo_core.downloads import Progress
@@ -26,14 +27,17 @@ from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.errors import (
     CriteriaError,
     EngineNotInstalledError,
+    IntegrityError,
     ModelNotFoundError,
     PackageNotInstalledError,
     PluginError,
     RepositoryError,
+    UntrustedCodeError,
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
+from zoo_core.places import Place as RepositoryPlace
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
@@ -52,9 +56,13 @@ if TYPE_CHECKING:
     from zoo_core.description import ModelInfo
     from zoo_core.how import How
     from zoo_core.loader import ModelLoader
+    from zoo_core.locked import Locked
+    from zoo_core.locking import LockReport
     from zoo_core.material import Material
+    from zoo_core.mirroring import Mirrored
     from zoo_core.model import Model
     from zoo_core.repository.base import Repository
+    from zoo_core.syncing import Synced
 
 What = Criteria | ModelRecord | str | None
 Place = str | Path
@@ -82,6 +90,8 @@ class ModelZoo:
         config: The path of a ``zoo.toml``; None: the user's own and ``./zoo.toml``; False: neither file nor environment.
         offline: Forbid the network; None: as ``ZOO_OFFLINE`` and ``zoo.toml`` say at each use.
         refresh: Ask remote repositories for their index now, however young the known one is.
+        lock: The path of a lock file: then its artifacts are all there is, whatever the repositories hold meanwhile, and
+            ``repositories`` say only whom to trust. None: ``ZOO_LOCK``, if it is set; False: none.
 
     Raises:
         CriteriaError: The configuration is malformed.
@@ -97,12 +107,14 @@ class ModelZoo:
         config: str | os.PathLike[str] | bool | None = None,
         offline: bool | None = None,
         refresh: bool = False,
+        lock: str | os.PathLike[str] | bool | None = None,
     ) -> None:
         if isinstance(repositories, str | Path):
             raise TypeError("repositories: expected a list of URLs, folders or Repository objects, not one of them")
         self._given = None if repositories is None else list(repositories)
         self._config: Config = load_config(config)
         self._offline = offline
+        self._lock_path = named_lock(lock, config)
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
         self._cache = Cache(
@@ -126,22 +138,38 @@ class ModelZoo:
         return Hooks(self._installed, self._plugins)
 
     @cached_property
-    def _opened(self) -> Opener:
+    def _transfer(self) -> Transfer:
         credentials = [item.credential for item in self._config.repositories if item.credential is not None]
-        transfer = Transfer(
+        return Transfer(
             is_offline=lambda: is_offline(self._config, self._offline),
             authorise=self._authorised,
             credentials=Credentials(credentials),
             mirrors=self._config.mirrors,
         )
-        return opener(self._cache, transfer, self._max_age_s)
+
+    @cached_property
+    def _opened(self) -> Opener:
+        return opener(self._cache, self._transfer, self._max_age_s)
+
+    @cached_property
+    def _places(self) -> list[RepositoryPlace]:
+        if self._given is not None:
+            return given_places(self._given, self._opened, is_named=False)
+        return [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
+
+    @cached_property
+    def _locked(self) -> Locked | None:
+        """What a lock file leaves of all that; None where none is named."""
+        if self._lock_path is None:
+            return None
+        from zoo_core.locked import Locked
+        from zoo_core.lockfile import read_lock
+
+        return Locked(read_lock(self._lock_path), self._places, opened=self._opened, transfer=self._transfer)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
-        if self._given is not None:
-            places = given_places(self._given, self._opened, is_named=False)
-        else:
-            places = [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
+        places = self._places if self._locked is None else self._locked.places
         return Catalogue(places, self._cache, self._engines.names)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -161,7 +189,7 @@ class ModelZoo:
 
     def refresh(self) -> None:
         """Forget what was read: packages, repositories and plugins are looked at again when they are next needed."""
-        for name in ("_installed", "_engines", "_hooks", "_opened", "_catalogue"):
+        for name in ("_installed", "_engines", "_hooks", "_transfer", "_opened", "_places", "_locked", "_catalogue"):
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> ModelZoo:
@@ -237,7 +265,9 @@ class ModelZoo:
         record = self._chosen(question)
         repository = self._repository(question, record)
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
-        return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed, how)
+        local = self._cache.local(record, repository)
+        record = self._locked.vouched(record, local) if self._locked is not None else record
+        return describe(record, local, next(iter(usable), None), self._installed, how)
 
     def download(
         self,
@@ -266,7 +296,8 @@ class ModelZoo:
         """
         question = self._question(what, model_urls, fields)
         record = self._chosen(question)
-        folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
+        with self._explaining(record):
+            folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
         if to is not None:
             folder = copy_folder(folder, Path(to))
         self._hooks.observe("zoo_downloaded", record=record, path=folder)
@@ -318,6 +349,105 @@ class ModelZoo:
             return self._load_artifact(self._question(what, model_urls, keywords), how)
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
+
+    def lock(
+        self,
+        *models: What,
+        path: str | os.PathLike[str] = "zoo.lock",
+        upgrade: bool = False,
+        model_urls: Sequence[Place] = (),
+        progress: Progress | bool | None = None,
+        **fields: Any,
+    ) -> LockReport:
+        """Resolve models and write a lock file: what was asked, and the artifact that answers, with the sha256 of its files.
+
+        Nothing is downloaded, except files whose document gives no sha256. A lock that is there keeps its pins where they
+        answer what is asked, and gets those of further models.
+
+        Args:
+            *models: As for `search`, each a question of its own; ``fields`` count for each. Without them and without
+                ``fields``: the questions of the lock that is there.
+            path: The lock file.
+            upgrade: Resolve anew what is in the lock already.
+            model_urls: Ask only these repositories.
+            progress: As for `download`.
+            **fields: Fields of `Criteria`.
+
+        Raises:
+            CriteriaError: The zoo itself has a lock, or there is nothing to lock.
+            ModelNotFoundError, AmbiguousModelError: As for `info`; then nothing is written.
+            MetadataError: The lock that is there is malformed.
+        """
+        from zoo_core.lockfile import Lock, Question, read_lock
+        from zoo_core.locking import LockReport, packages_of, pin_of, refuse_folders, renewed
+
+        if self._lock_path is not None:
+            raise CriteriaError(f"this zoo sees only what {self._lock_path} holds: lock with ModelZoo(lock=False)")
+        place = Path(path).expanduser().absolute()
+        asked = [self._asked(what, model_urls, fields) for what in models or ([None] if fields or model_urls else [])]
+        if not asked and not place.exists():
+            raise CriteriaError(f"name a model to lock: there is no {place} whose questions could be asked")
+        given = {Question(criteria=item.criteria, repositories=self._named_in(item)): item for item in asked}
+
+        def answer(question: Question) -> tuple[Any, tuple[str, ...]]:
+            if question not in given:
+                refuse_folders(question, [item.source for item in self._places], place)
+            found = given.get(question) or _Question(question.criteria, self._restricted(question.repositories))
+            record = self._chosen(found)
+            repository = self._repository(found, record)
+            engine, engines = question.criteria.engine, self._engines.names
+            packages = packages_of(record, repository, self._installed, engine=engine, engines=engines, order=self._order)
+            return pin_of(record, repository, self._cache, packages, reporter(progress))
+
+        lock = read_lock(place) if place.exists() else Lock(path=place)
+        lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
+        return LockReport(lock=lock, changes=changes, is_changed=lock.write())
+
+    def sync(self, *, model_urls: Sequence[Place] = (), progress: Progress | bool | None = None) -> Synced:
+        """Bring exactly the files of this zoo's lock onto this machine; what is here already asks nobody.
+
+        Args:
+            model_urls: Take the bytes from these repositories, by their sha256, and from nowhere else: a mirror, for example.
+            progress: As for `download`.
+
+        Raises:
+            CriteriaError: The zoo has no lock.
+            IntegrityError, RepositoryError, CacheError: Some files cannot be had; all others are here.
+            PackageNotInstalledError: All that can be fetched is here, and packages are missing; nothing is installed.
+        """
+        from zoo_core.repository.locked import SuppliedRepository
+        from zoo_core.syncing import sync
+
+        locked = self._checked_lock()
+        suppliers = [place.open() for place in named_places(model_urls, self._places, self._opened)] if model_urls else []
+
+        def repository_of(record: ModelRecord) -> Repository:
+            repository = self._repository(_Question(Criteria(), self._catalogue), record)
+            return SuppliedRepository(repository, suppliers) if suppliers else repository
+
+        return sync(locked.lock, repository_of, self._cache, locked.explained, lambda: reporter(progress))
+
+    def mirror(self, folder: str | os.PathLike[str], *, progress: Progress | bool | None = None) -> Mirrored:
+        """Write a repository that holds exactly what this zoo's lock holds, for machines without a network.
+
+        Args:
+            folder: A new folder, or an earlier mirror, which is brought up to date.
+            progress: As for `download`.
+
+        Raises:
+            CriteriaError: The zoo has no lock, or the folder is somebody else's.
+            IntegrityError, RepositoryError, CacheError: A file cannot be had.
+        """
+        from zoo_core.mirroring import mirror
+
+        locked, place = self._checked_lock(), Path(folder).expanduser().absolute()
+
+        def repository_of(record: ModelRecord) -> Repository:
+            return self._repository(_Question(Criteria(), self._catalogue), record)
+
+        return mirror(
+            locked.lock, place, repository_of, self._cache, self._installed, locked.explained, lambda: reporter(progress)
+        )
 
     def plugins(self) -> list[PluginRecord]:
         """Every registered name with its state; each plugin is imported, guarded, to tell."""
@@ -381,6 +511,8 @@ class ModelZoo:
                 if set(fields) - {"engine"}:
                     raise CriteriaError("a record is one artifact already; only engine= can be given with it")
                 criteria = Criteria(**fields, type=what.mrl.type)
+                if self._locked is not None:
+                    what = self._locked.counterpart(what)
                 return _Question(criteria, self._with_repository(catalogue, what), what)
             case str():
                 return self._named(what, catalogue, fields)
@@ -399,6 +531,8 @@ class ModelZoo:
             model_urls = [model_urls]
         if not model_urls:
             return self._catalogue
+        if self._locked is not None:
+            return Catalogue(self._locked.named(model_urls), self._cache, self._engines.names)
         return Catalogue(named_places(model_urls, self._catalogue.places, self._opened), self._cache, self._engines.names)
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
@@ -406,6 +540,31 @@ class ModelZoo:
         if catalogue.repository_of(record) is not None:
             return catalogue
         return self._restricted([record.repository])
+
+    def _asked(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """A question that can be asked again later, of which a record is the ids, the version and the name."""
+        if not isinstance(what, ModelRecord):
+            return self._question(what, model_urls, fields)
+        own: dict[str, Any] = {
+            "group_id": what.group_id,
+            "artifact_id": what.artifact_id,
+            "version": what.version,
+            "artifact_name": what.name,
+        }
+        criteria = Criteria(**{name: value for name, value in own.items() if value}, type=what.mrl.type)
+        return self._question(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
+
+    def _named_in(self, question: _Question) -> tuple[str, ...]:
+        """The addresses of the repositories that a question is asked of alone."""
+        from zoo_core.lockfile import without_user
+
+        places = () if question.catalogue is self._catalogue else question.catalogue.places
+        return tuple(dict.fromkeys(without_user(place.source.repository) for place in places))
+
+    def _checked_lock(self) -> Locked:
+        if self._locked is None:
+            raise CriteriaError("this zoo has no lock: name one with ModelZoo(lock='zoo.lock'), --lock or ZOO_LOCK")
+        return self._locked
 
     def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
         catalogue, criteria = question.catalogue, question.criteria
@@ -440,7 +599,10 @@ class ModelZoo:
             return chosen if question.record is None else question.record
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
-        raise _nothing(question.criteria, explanation, question.catalogue)
+        error = _nothing(question.criteria, explanation, question.catalogue)
+        if self._locked is not None and isinstance(error, ModelNotFoundError):
+            raise self._locked.not_found(error, question.criteria)
+        raise error
 
     def _repository(self, question: _Question, record: ModelRecord) -> Repository:
         found = question.catalogue.repository_of(record)
@@ -448,19 +610,44 @@ class ModelZoo:
             raise RepositoryError(f"repository {record.repository} of {record.reference} cannot be opened", record.repository)
         return found
 
+    @contextmanager
+    def _explaining(self, record: ModelRecord) -> Iterator[None]:
+        """Say of wrong bytes what a lock has to do with them."""
+        try:
+            yield
+        except IntegrityError as error:
+            if self._locked is None:
+                raise
+            raise self._locked.explained(error, record) from error
+
     # From an answer to a model.
 
     def _load_artifact(self, question: _Question, how: How) -> Model:
+        record = self._chosen(question, for_load=True)
+        repository = self._repository(question, record)
+        if self._locked is None:
+            return self._load_record(record, repository, question.criteria.engine, how)
+        record = self._locked.vouched(record)
+        try:
+            return self._load_record(record, repository, question.criteria.engine, how)
+        except UntrustedCodeError:
+            # Only where it decides is a repository on the network asked whether it has what the lock says.
+            with self._explaining(record):
+                files = self._cache.files(record, repository, progress=reporter(how.progress))
+            vouched = self._locked.vouched(record, files)
+            if vouched == record:
+                raise
+            return self._load_record(vouched, repository, question.criteria.engine, how)
+
+    def _load_record(self, record: ModelRecord, repository: Repository, asked: str | None, how: How) -> Model:
         from zoo_core.loader import refuse_named_program
         from zoo_core.material import material_of
 
-        record = self._chosen(question, for_load=True)
         refuse_named_program(record, how)
-        repository = self._repository(question, record)
-        asked = question.criteria.engine
         usable = usable_engines(record, asked, self._engines.names, self._order)
         engine = self._engine(usable) if usable else None
-        files = self._cache.files(record, repository, progress=reporter(how.progress))
+        with self._explaining(record):
+            files = self._cache.files(record, repository, progress=reporter(how.progress))
         material = material_of(record, files, how)
         # A document that names no engine leaves it to its parameter file.
         return self._loaded(material, engine, how) if engine else self._load_material(material, asked, how)

@@ -1,0 +1,207 @@
+"""What a zoo with a lock file sees: exactly the locked artifacts, with the trust that this machine has without the lock."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from zoo_core.artifact import Artifact, ArtifactFile
+from zoo_core.criteria import Criteria
+from zoo_core.entry_points import guarded, normalised
+from zoo_core.errors import IntegrityError, ModelNotFoundError, RepositoryError, ZooError
+from zoo_core.lockfile import Lock
+from zoo_core.places import Opener, Place
+from zoo_core.record import ModelRecord, Source
+from zoo_core.repository.base import Repository
+from zoo_core.repository.local import FolderRepository
+from zoo_core.repository.locked import LockedRepository
+from zoo_core.repository.package import SCHEME
+from zoo_core.requirements import install_line
+from zoo_core.store import digest_file
+from zoo_core.transfer import Transfer
+from zoo_core.wording import did_you_mean, listing, printable, shown_url
+
+
+class Locked:
+    """The places of a lock.
+
+    Args:
+        own: The repositories that are installed and configured here, which only say what they know of a locked artifact.
+        opened: Opens a repository by its address.
+    """
+
+    def __init__(self, lock: Lock, own: Sequence[Place], *, opened: Opener, transfer: Transfer) -> None:
+        self.lock = lock
+        self._own, self._opened, self._transfer = own, opened, transfer
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The locked artifacts, a place for each repository that the lock names, in its order."""
+        return [self._place(source) for source in dict.fromkeys(pin.source for pin in self.lock.pins)]
+
+    def named(self, names: Sequence[str | Path]) -> list[Place]:
+        """The places of those repositories that a call names.
+
+        Raises:
+            RepositoryError: The lock has nothing of one of them.
+        """
+        known = [self._place(place.source) for place in self.places]
+        found: list[Place] = []
+        for name in names:
+            meant = [place for place in known if _is_called(place.source, str(name), self._own)]
+            if not meant:
+                sources = sorted({source.name for source in (place.source for place in known)})
+                raise RepositoryError(
+                    f"{self._shown} locks nothing of the repository {shown_url(str(name))}{did_you_mean(str(name), sources)}. "
+                    f"It has some of: {listing(map(shown_url, sources)) or 'none'}",
+                    str(name),
+                )
+            found += [place for place in meant if place not in found]
+        return found
+
+    def counterpart(self, record: ModelRecord) -> ModelRecord:
+        """The locked record that is the one given.
+
+        Raises:
+            ModelNotFoundError: It is not locked.
+        """
+        for pin in self.lock.pins:
+            if pin.metadata.mrl == record.mrl and is_same(record.artifact, pin.artifact):
+                return msgspec.structs.replace(record, source=pin.source, metadata=pin.metadata, artifact=pin.artifact)
+        raise ModelNotFoundError(
+            f"{printable(record.reference)} as it was found is not locked in {self._shown}; to lock it: "
+            f"{lock_line(Criteria(group_id=record.group_id, artifact_id=record.artifact_id), self.lock.path)}"
+        )
+
+    def vouched(self, record: ModelRecord, files: Mapping[str, Path] | None = None) -> ModelRecord:
+        """A locked record as one of the repository that the lock names, if that is known here and has it too.
+
+        A lock could claim any file to be from a repository that the user trusts, so the repository itself is asked.
+
+        Args:
+            files: Its verified files by key; None: they are not here, and only what needs no network is asked.
+        """
+        for place in self._own if record.source.is_claimed else ():
+            if not self._is_from(record, place.source):
+                continue
+            try:
+                with guarded(f"repository {place.source.name} raised", ZooError):
+                    repository = place.open()
+                    if (files is not None or not repository.is_remote) and _has(repository, record, files or {}):
+                        return msgspec.structs.replace(record, source=place.named().source)
+            except ZooError:
+                # One that cannot be asked vouches for nothing.
+                continue
+        return record
+
+    def folders(self) -> list[FolderRepository]:
+        """The folders that may be read in place: what the user's own configuration names, never what the lock does."""
+        found = []
+        for place in self._own:
+            if place.source.is_configured and place.source.repository.startswith("file:"):
+                try:
+                    repository = place.open()
+                except ZooError:
+                    continue
+                found += [repository] if isinstance(repository, FolderRepository) else []
+        return found
+
+    def not_found(self, error: ModelNotFoundError, criteria: Criteria) -> ModelNotFoundError:
+        """The error for a question that no locked artifact answers: where it was looked for, and how to lock one."""
+        first, _, rest = str(error).partition("\n")
+        if error.explanation is not None and not error.explanation.refused:
+            first = f"no model matches {printable(repr(criteria).removeprefix('Criteria'))}: none is locked"
+        first = f"{first} (in the lock {self._shown}; to lock another: {lock_line(criteria, self.lock.path)})"
+        return ModelNotFoundError("\n".join(filter(None, [first, rest])), error.explanation)
+
+    def explained(self, error: IntegrityError, record: ModelRecord) -> IntegrityError:
+        """What wrong bytes mean here: an installed package has others than the lock pins."""
+        pin = next((pin for pin in self.lock.pins if pin.metadata.mrl == record.mrl and pin.artifact == record.artifact), None)
+        if pin is None or not any(file.url.startswith(f"{SCHEME}://") for file in record.files):
+            return error
+        packages = [f"{name}=={version}" for name, version in pin.packages.items() if version]
+        remedy = f"; it was locked with: {install_line(packages)}" if packages else ""
+        return IntegrityError(
+            f"{error}. {self._shown} pins the bytes of a package that is installed with others{remedy}. "
+            f"To lock anew: zoo lock --upgrade {printable(record.reference)}",
+            expected=error.expected,
+            found=error.found,
+            url=error.url,
+        )
+
+    @property
+    def _shown(self) -> str:
+        return printable(str(self.lock.path))
+
+    def _place(self, source: Source) -> Place:
+        def opened() -> Repository:
+            return LockedRepository(self.lock, source, transfer=self._transfer, folders=self.folders, opened=self._opened)
+
+        return Place(source, opened)
+
+    def _is_from(self, record: ModelRecord, source: Source) -> bool:
+        pins = (pin for pin in self.lock.pins if pin.source == record.source and pin.metadata.mrl == record.mrl)
+        carriers = {normalised(pin.distribution) for pin in pins}
+        return source.repository == record.source.repository and normalised(source.distribution) in carriers
+
+
+def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
+    """Whether a name or an address is that of a repository in a lock; a name of zoo.toml means its address."""
+    aliases = {place.source.repository for place in own if name in (place.source.name, place.source.distribution)}
+    address = name if "://" in name else Path(name).expanduser().absolute().as_uri()
+    return source.repository in {name, address, *aliases} or normalised(source.name) == normalised(name)
+
+
+def _has(repository: Repository, record: ModelRecord, files: Mapping[str, Path]) -> bool:
+    documents = (metadata for metadata in repository.documents() if metadata.mrl == record.mrl)
+    return any(is_same(artifact, record.artifact, files) for metadata in documents for artifact in metadata.artifacts)
+
+
+def is_same(published: Artifact, locked: Artifact, files: Mapping[str, Path] | None = None) -> bool:
+    """Whether a repository's artifact is a locked one: all that it says but addresses and sizes, and the same bytes.
+
+    Args:
+        files: Those of the locked artifact, by key, to be compared where the repository gives no sha256.
+    """
+    bare = [msgspec.structs.replace(artifact, files=()) for artifact in (published, locked)]
+    if bare[0] != bare[1] or len(published.files) != len(locked.files):
+        return False
+    return all(
+        own.key == pinned.key and own.name == pinned.name and own.type == pinned.type and _same_bytes(own, pinned, files or {})
+        for own, pinned in zip(published.files, locked.files, strict=True)
+    )
+
+
+def _same_bytes(own: ArtifactFile, pinned: ArtifactFile, files: Mapping[str, Path]) -> bool:
+    if own.sha256:
+        return own.sha256 == pinned.sha256
+    path = files.get(own.key)
+    # The sha1 in a lock is the lock's word; that of the bytes is what counts. Of an archive they are not here any more.
+    if not own.sha1 or path is None or not path.is_file():
+        return False
+    found = digest_file(path)
+    return found.sha1 == own.sha1 and found.sha256 == pinned.sha256
+
+
+def lock_line(criteria: Criteria, path: Path) -> str:
+    """The command that locks what is asked.
+
+    >>> lock_line(Criteria(artifact_id="net", version=">=1", filters={"layers": 50}), Path("zoo.lock"))
+    "zoo lock 'net@>=1' --filter layers=50 -o zoo.lock"
+    """
+    words = ["zoo", "lock"]
+    if criteria.artifact_id:
+        version = f"@{criteria.version}" if criteria.version else ""
+        words.append("/".join(filter(None, [criteria.group_id, criteria.artifact_id])) + version)
+    else:
+        words += ["--group", criteria.group_id] if criteria.group_id else []
+        words += ["--version", criteria.version] if criteria.version else []
+    words += ["--application", criteria.application] if criteria.application else []
+    words += ["--engine", criteria.engine] if criteria.engine else []
+    for name, value in sorted(criteria.filters.items()):
+        words += ["--filter", f"{name}={value}"]
+    return printable(" ".join(map(shlex.quote, [*words, "-o", str(path)])))
