@@ -102,6 +102,15 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+    def as_read(self, path: Path) -> Pin:
+        """The same, as a lock file gives it back.
+
+        Raises:
+            MetadataError: A repository gave what no lock can hold, such as an address that leads nowhere by itself.
+        """
+        return parse_lock(Lock(path=path, entries=((Question(criteria=Criteria()), self),)).to_json(), path).pins[0]
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Questions with their answers, in the order in which they were asked."""
 
@@ -126,11 +135,9 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         """Write the file, whole or not at all; one that says the same stays untouched, which gives False.
 
         Raises:
-            MetadataError: A repository gave what no lock can hold, such as an address that leads nowhere by itself.
             OSError: It cannot be written.
         """
         content = self.to_json()
-        parse_lock(content, self.path)
         if self.path.is_file() and self.path.read_bytes() == content:
             return False
         with atomic_file(self.path) as stream:

@@ -378,7 +378,7 @@ class ModelZoo:
             ModelNotFoundError, AmbiguousModelError: As for `info`; then nothing is written.
             MetadataError: The lock that is there is malformed.
         """
-        from zoo_core.lockfile import Lock, Question, read_lock
+        from zoo_core.lockfile import Lock, Pin, Question, read_lock
         from zoo_core.locking import LockReport, packages_of, pin_of, refuse_folders, renewed
 
         if self._lock_path is not None:
@@ -389,7 +389,7 @@ class ModelZoo:
             raise CriteriaError(f"name a model to lock: there is no {place} whose questions could be asked")
         given = {Question(criteria=item.criteria, repositories=self._named_in(item)): item for item in asked}
 
-        def answer(question: Question) -> tuple[Any, tuple[str, ...]]:
+        def answer(question: Question) -> tuple[Pin, tuple[str, ...]]:
             if question not in given:
                 refuse_folders(question, [item.source for item in self._places], place)
             found = given.get(question) or _Question(question.criteria, self._restricted(question.repositories))
@@ -397,7 +397,8 @@ class ModelZoo:
             repository = self._repository(found, record)
             engine, engines = question.criteria.engine, self._engines.names
             packages = packages_of(record, repository, self._installed, engine=engine, engines=engines, order=self._order)
-            return pin_of(record, repository, self._cache, packages, reporter(progress))
+            pin, learned = pin_of(record, repository, self._cache, packages, reporter(progress))
+            return pin.as_read(place), learned
 
         lock = read_lock(place) if place.exists() else Lock(path=place)
         lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
