@@ -101,7 +101,6 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
             "metadata": document(self.metadata),
         }
 
-
     def as_read(self, path: Path) -> Pin:
         """The same, as a lock file gives it back.
 

@@ -238,7 +238,9 @@ def test_without_a_model_there_must_be_a_lock(here: Commands) -> None:
 
 def test_missing_packages_are_named_after_all_files_came(here: Commands, there: Commands, site: FaultySite) -> None:
     document = make.document(
-        make.artifact("1.0", files={"parameters": make.item("net-1.0.bin", OLD)}, engines=["Future"], requires=["acme-nets>=1.2"])
+        make.artifact(
+            "1.0", files={"parameters": make.item("net-1.0.bin", OLD)}, engines=["Future"], requires=["acme-nets>=1.2"]
+        )
     )
     write_index(site, [document])
     taken(locked(here, site), there)
@@ -303,9 +305,7 @@ def test_a_mirror_is_served_as_it_is(mirror: Path, there: Commands) -> None:
         assert there.zoo("sync", "--repository", f"{server.url}m/").status == 0
 
 
-def test_a_mirror_is_brought_up_to_date_and_what_is_not_its_own_stays(
-    mirror: Path, here: Commands, site: FaultySite
-) -> None:
+def test_a_mirror_is_brought_up_to_date_and_what_is_not_its_own_stays(mirror: Path, here: Commands, site: FaultySite) -> None:
     (mirror / "README").write_text("whose stick this is")
     (mirror / "files" / "mine.txt").write_text("mine")
     publish(site, {"1.0": OLD, "2.0": NEW})
