@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,7 +18,6 @@ from zoo_core.lockfile import Lock
 from zoo_core.places import Opener, Place
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
-from zoo_core.repository.local import FolderRepository
 from zoo_core.repository.locked import LockedRepository
 from zoo_core.repository.package import SCHEME
 from zoo_core.requirements import install_line
@@ -49,19 +49,19 @@ class Locked:
         Raises:
             RepositoryError: The lock has nothing of one of them.
         """
-        known = [self._place(place.source) for place in self.places]
-        found: list[Place] = []
+        known = [place.source for place in self.places]
+        found: dict[Source, Place] = {}
         for name in names:
-            meant = [place for place in known if _is_called(place.source, str(name), self._own)]
+            meant = [source for source in known if _is_called(source, str(name), self._own)]
             if not meant:
-                sources = sorted({source.name for source in (place.source for place in known)})
+                sources = sorted({source.name for source in known})
                 raise RepositoryError(
                     f"{self._shown} locks nothing of the repository {shown_url(str(name))}{did_you_mean(str(name), sources)}. "
                     f"It has some of: {listing(map(shown_url, sources)) or 'none'}",
                     str(name),
                 )
-            found += [place for place in meant if place not in found]
-        return found
+            found |= {source: self._place(source, is_named=True) for source in meant}
+        return list(found.values())
 
     def counterpart(self, record: ModelRecord) -> ModelRecord:
         """The locked record that is the one given.
@@ -98,16 +98,13 @@ class Locked:
                 continue
         return record
 
-    def folders(self) -> list[FolderRepository]:
+    def _folders(self) -> list[Repository]:
         """The folders that may be read in place: what the user's own configuration names, never what the lock does."""
         found = []
         for place in self._own:
             if place.source.is_configured and place.source.repository.startswith("file:"):
-                try:
-                    repository = place.open()
-                except ZooError:
-                    continue
-                found += [repository] if isinstance(repository, FolderRepository) else []
+                with contextlib.suppress(ZooError):
+                    found.append(place.open())
         return found
 
     def not_found(self, error: ModelNotFoundError, criteria: Criteria) -> ModelNotFoundError:
@@ -137,9 +134,13 @@ class Locked:
     def _shown(self) -> str:
         return printable(str(self.lock.path))
 
-    def _place(self, source: Source) -> Place:
+    def _place(self, source: Source, *, is_named: bool = False) -> Place:
+        def folders() -> list[Repository]:
+            named = [self._opened(source.repository)] if is_named and source.repository.startswith("file:") else []
+            return [*named, *self._folders()]
+
         def opened() -> Repository:
-            return LockedRepository(self.lock, source, transfer=self._transfer, folders=self.folders, opened=self._opened)
+            return LockedRepository(self.lock, source, transfer=self._transfer, folders=folders, opened=self._opened)
 
         return Place(source, opened)
 

@@ -228,6 +228,7 @@ def test_a_lock_reads_no_file_of_a_folder_that_its_user_did_not_name(root: Path,
         with pytest.raises(RepositoryError):
             opened.mirror(tmp_path / "mirror", progress=False)
     assert zoo(tmp_path / "private", lock=lock).download("net", progress=False).is_dir()
+    assert zoo(lock=lock).download("net", model_urls=[tmp_path / "private"], progress=False).is_dir()
 
 
 @pytest.mark.parametrize(

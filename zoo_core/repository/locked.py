@@ -15,7 +15,6 @@ from zoo_core.lockfile import Lock
 from zoo_core.metadata import Metadata
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
-from zoo_core.repository.local import FolderRepository
 from zoo_core.repository.package import SCHEME, resource_path
 from zoo_core.store import key_of
 from zoo_core.transfer import WEB_SCHEMES, Transfer
@@ -39,7 +38,7 @@ class LockedRepository(Repository):
         source: Source,
         *,
         transfer: Transfer,
-        folders: Callable[[], Iterable[FolderRepository]],
+        folders: Callable[[], Iterable[Repository]],
         opened: Callable[[str], Repository],
     ) -> None:
         self.url = source.repository
@@ -84,8 +83,8 @@ class LockedRepository(Repository):
             raise RepositoryError(f"{resource_path(file.url)} is not there: the package was changed", file.url)
         if scheme == "file":
             raise RepositoryError(
-                f"{shown_url(file.url)} lies in no folder that your own configuration or this call names as a repository, and "
-                f"the lock {printable(str(self._lock.path))} names none for you",
+                f"{shown_url(file.url)} lies in no folder that your own configuration or this call names, and the lock "
+                f"{printable(str(self._lock.path))} alone reaches none: --repository FOLDER names one",
                 file.url,
             )
         if not file.url.startswith(self.url.rstrip("/") + "/"):
