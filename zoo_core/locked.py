@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -147,14 +148,17 @@ class Locked:
     def _is_from(self, record: ModelRecord, source: Source) -> bool:
         pins = (pin for pin in self.lock.pins if pin.source == record.source and pin.metadata.mrl == record.mrl)
         carriers = {normalised(pin.distribution) for pin in pins}
-        return source.repository == record.source.repository and normalised(source.distribution) in carriers
+        same = source.repository.rstrip("/") == record.source.repository.rstrip("/")
+        return same and normalised(source.distribution) in carriers
 
 
 def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
     """Whether a name or an address is that of a repository in a lock; a name of zoo.toml means its address."""
     aliases = {place.source.repository for place in own if name in (place.source.name, place.source.distribution)}
-    address = name if "://" in name else Path(name).expanduser().absolute().as_uri()
-    return source.repository in {name, address, *aliases} or normalised(source.name) == normalised(name)
+    # Unlike Path.expanduser this leaves the home of an unknown user as it stands.
+    address = name if "://" in name else Path(os.path.expanduser(name)).absolute().as_uri()  # noqa: PTH111
+    meant = {url.rstrip("/") for url in (address, *aliases)}
+    return source.repository.rstrip("/") in meant or name == source.name or normalised(source.name) == normalised(name)
 
 
 def _has(repository: Repository, record: ModelRecord, files: Mapping[str, Path]) -> bool:

@@ -280,12 +280,15 @@ def _pin(item: _Item, path: Path, field: str) -> Pin:
     schemes = {*_SCHEMES, urlsplit(url).scheme}
     for file in metadata.artifacts[0].files:
         _check_file(file, schemes, path, f"{field}.metadata.artifacts[0].files.{file.key}")
-    return Pin(
-        metadata=metadata,
-        repository=url,
-        distribution=distribution,
-        packages=FrozenDict(_packages(item.packages, path, f"{field}.packages")),
-    )
+    packages = FrozenDict(_packages(item.packages, path, f"{field}.packages"))
+    pin = Pin(metadata=metadata, repository=url, distribution=distribution, packages=packages)
+    try:
+        hash(pin)
+    except RecursionError as error:
+        raise _malformed(
+            path, f"{field}.metadata", "more objects or arrays lie inside one another than can be compared"
+        ) from error
+    return pin
 
 
 def _metadata(content: msgspec.Raw, mrl: MRL, path: Path, field: str) -> Metadata:

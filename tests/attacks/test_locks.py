@@ -277,3 +277,21 @@ def test_a_record_that_is_not_locked_is_no_way_around_the_lock(root: Path, tmp_p
     (other,) = zoo(root).search("net")
     with pytest.raises(ModelNotFoundError, match="is not locked in"):
         zoo(root, lock=lock).download(other, progress=False)
+
+
+def test_a_token_goes_to_its_own_repository_and_to_no_host_that_a_lock_names(
+    root: Path, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = serve(site, root)
+    lock = lock_of(tmp_path, url)
+    (tmp_path / "mine.toml").write_text(f'[[repository]]\nurl = "{url}"\ntoken_env = "ACME_TOKEN"')
+    monkeypatch.setenv("ACME_TOKEN", "s3cret")
+    with serving() as other:
+        other.pages["/net.pt"] = PROGRAM
+        forged = edited(lock, lambda model: file_of(model).update(uri=f"{other.url}net.pt"))
+        for number, path in enumerate((lock, forged)):
+            opened = ModelZoo(config=tmp_path / "mine.toml", plugins=[], lock=path, cache=tmp_path / f"cache{number}")
+            assert opened.download("net", progress=False).is_dir()
+        assert site.requests[-1][1]["authorization"] == "Bearer s3cret"
+        assert [headers.get("authorization") for _, headers in other.requests] == [None]
+    assert "s3cret" not in lock.read_text()

@@ -157,6 +157,10 @@ HOSTILE: dict[str, tuple[Any, str]] = {
         lambda c: document(c)["artifacts"][0].update(files={f"f{n}": file_of(c) for n in range(MAX_FILES + 1)}),
         "$.models[0].metadata.artifacts[0].files: expected at most",
     ),
+    "deep arguments": (
+        lambda c: document(c)["artifacts"][0].update(arguments={"deep": json.loads("[" * 700 + "]" * 700)}),
+        "$.models[0].metadata",
+    ),
     "criterion that is none": (lambda c: model(c).update(asked=[{"trust_programs": True}]), "$.models[0].asked[0]"),
     "criterion that is a list": (lambda c: model(c).update(asked=[{"artifact_id": ["net"]}]), "$.models[0].asked[0]"),
     "version range that is none": (lambda c: model(c).update(asked=[{"version": "[1"}]), "$.models[0].asked[0]"),
