@@ -1,4 +1,4 @@
-"""The README, the first page, the tutorials and the page on locks do what they say: their code is run, what they show is compared with what comes.
+"""The pages that show commands do what they say: their code is run, and what they show is compared with what comes.
 
 On each page, from top to bottom, in one namespace and one empty folder:
 
