@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import msgspec
 
 from zoo_core.artifact import Artifact, ArtifactFile
 from zoo_core.criteria import Criteria
-from zoo_core.entry_points import guarded, normalised
+from zoo_core.entry_points import normalised
 from zoo_core.errors import IntegrityError, ModelNotFoundError, RepositoryError, ZooError
 from zoo_core.lockfile import Lock
 from zoo_core.places import Opener, Place
@@ -32,12 +32,21 @@ class Locked:
 
     Args:
         own: The repositories that are installed and configured here, which only say what they know of a locked artifact.
+        published: Gives what one of them has, in answer to criteria.
         opened: Opens a repository by its address.
     """
 
-    def __init__(self, lock: Lock, own: Sequence[Place], *, opened: Opener, transfer: Transfer) -> None:
+    def __init__(
+        self,
+        lock: Lock,
+        own: Sequence[Place],
+        published: Callable[[Place, Criteria], Iterable[ModelRecord]],
+        *,
+        opened: Opener,
+        transfer: Transfer,
+    ) -> None:
         self.lock = lock
-        self._own, self._opened, self._transfer = own, opened, transfer
+        self._own, self._published, self._opened, self._transfer = own, published, opened, transfer
 
     @cached_property
     def places(self) -> list[Place]:
@@ -87,16 +96,10 @@ class Locked:
             files: Its verified files by key; None: they are not here, and only what needs no network is asked.
         """
         for place in self._own if record.source.is_claimed else ():
-            if not self._is_from(record, place.source):
-                continue
-            try:
-                with guarded(f"repository {place.source.name} raised", ZooError):
-                    repository = place.open()
-                    if (files is not None or not repository.is_remote) and _has(repository, record, files or {}):
-                        return msgspec.structs.replace(record, source=place.named().source)
-            except ZooError:
-                # One that cannot be asked vouches for nothing.
-                continue
+            # One that cannot be asked vouches for nothing.
+            with contextlib.suppress(ZooError):
+                if self._is_from(record, place.source) and self._has(place, record, files):
+                    return msgspec.structs.replace(record, source=place.named().source)
         return record
 
     def _folders(self) -> list[Repository]:
@@ -145,6 +148,14 @@ class Locked:
 
         return Place(source, opened)
 
+    def _has(self, place: Place, record: ModelRecord, files: Mapping[str, Path] | None) -> bool:
+        """Whether a repository publishes what a locked record is."""
+        if files is None and place.open().is_remote:
+            return False
+        criteria = Criteria(group_id=record.group_id, artifact_id=record.artifact_id, type=record.mrl.type)
+        found = (own for own in self._published(place, criteria) if own.mrl == record.mrl)
+        return any(is_same(own.artifact, record.artifact, files) for own in found)
+
     def _is_from(self, record: ModelRecord, source: Source) -> bool:
         pins = (pin for pin in self.lock.pins if pin.source == record.source and pin.metadata.mrl == record.mrl)
         carriers = {normalised(pin.distribution) for pin in pins}
@@ -159,11 +170,6 @@ def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
     address = name if "://" in name else Path(os.path.expanduser(name)).absolute().as_uri()  # noqa: PTH111
     meant = {url.rstrip("/") for url in (address, *aliases)}
     return source.repository.rstrip("/") in meant or name == source.name or normalised(source.name) == normalised(name)
-
-
-def _has(repository: Repository, record: ModelRecord, files: Mapping[str, Path]) -> bool:
-    documents = (metadata for metadata in repository.documents() if metadata.mrl == record.mrl)
-    return any(is_same(artifact, record.artifact, files) for metadata in documents for artifact in metadata.artifacts)
 
 
 def is_same(published: Artifact, locked: Artifact, files: Mapping[str, Path] | None = None) -> bool:

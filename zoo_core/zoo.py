@@ -37,7 +37,7 @@ from zoo_core.errors import (
 )
 from zoo_core.folders import copy_folder
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
-from zoo_core.places import Place as RepositoryPlace
+from zoo_core.places import Place as Located
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
@@ -114,7 +114,6 @@ class ModelZoo:
         self._given = None if repositories is None else list(repositories)
         self._config: Config = load_config(config)
         self._offline = offline
-        self._lock_path = named_lock(lock, config)
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
         self._cache = Cache(
@@ -122,6 +121,7 @@ class ModelZoo:
         )
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
+        self._lock_path = named_lock(lock, config)
 
     # What the zoo is made of, each part made when it is first needed.
 
@@ -152,7 +152,7 @@ class ModelZoo:
         return opener(self._cache, self._transfer, self._max_age_s)
 
     @cached_property
-    def _places(self) -> list[RepositoryPlace]:
+    def _places(self) -> list[Located]:
         if self._given is not None:
             return given_places(self._given, self._opened, is_named=False)
         return [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
@@ -165,11 +165,17 @@ class ModelZoo:
         from zoo_core.locked import Locked
         from zoo_core.lockfile import read_lock
 
-        return Locked(read_lock(self._lock_path), self._places, opened=self._opened, transfer=self._transfer)
+        return Locked(read_lock(self._lock_path), self._places, self._published, opened=self._opened, transfer=self._transfer)
+
+    def _published(self, place: Located, criteria: Criteria) -> list[ModelRecord]:
+        """What a repository itself has, whatever is locked; at least what the criteria ask for."""
+        return self._catalogue_of([place]).records
 
     @cached_property
     def _catalogue(self) -> Catalogue:
-        places = self._places if self._locked is None else self._locked.places
+        return self._catalogue_of(self._places if self._locked is None else self._locked.places)
+
+    def _catalogue_of(self, places: Sequence[Located]) -> Catalogue:
         return Catalogue(places, self._cache, self._engines.names)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -533,39 +539,14 @@ class ModelZoo:
         if not model_urls:
             return self._catalogue
         if self._locked is not None:
-            return Catalogue(self._locked.named(model_urls), self._cache, self._engines.names)
-        return Catalogue(named_places(model_urls, self._catalogue.places, self._opened), self._cache, self._engines.names)
+            return self._catalogue_of(self._locked.named(model_urls))
+        return self._catalogue_of(named_places(model_urls, self._catalogue.places, self._opened))
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
         """A record may come from a repository that only the call which found it named."""
         if catalogue.repository_of(record) is not None:
             return catalogue
         return self._restricted([record.repository])
-
-    def _asked(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
-        """A question that can be asked again later, of which a record is the ids, the version and the name."""
-        if not isinstance(what, ModelRecord):
-            return self._question(what, model_urls, fields)
-        own: dict[str, Any] = {
-            "group_id": what.group_id,
-            "artifact_id": what.artifact_id,
-            "version": what.version,
-            "artifact_name": what.name,
-        }
-        criteria = Criteria(**{name: value for name, value in own.items() if value}, type=what.mrl.type)
-        return self._question(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
-
-    def _named_in(self, question: _Question) -> tuple[str, ...]:
-        """The addresses of the repositories that a question is asked of alone."""
-        from zoo_core.lockfile import without_user
-
-        places = () if question.catalogue is self._catalogue else question.catalogue.places
-        return tuple(dict.fromkeys(without_user(place.source.repository) for place in places))
-
-    def _checked_lock(self) -> Locked:
-        if self._locked is None:
-            raise CriteriaError("this zoo has no lock: name one with ModelZoo(lock='zoo.lock'), --lock or ZOO_LOCK")
-        return self._locked
 
     def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
         catalogue, criteria = question.catalogue, question.criteria
@@ -610,6 +591,31 @@ class ModelZoo:
         if found is None:
             raise RepositoryError(f"repository {record.repository} of {record.reference} cannot be opened", record.repository)
         return found
+
+    def _asked(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """A question that can be asked again later, of which a record is the ids, the version and the name."""
+        if not isinstance(what, ModelRecord):
+            return self._question(what, model_urls, fields)
+        own: dict[str, Any] = {
+            "group_id": what.group_id,
+            "artifact_id": what.artifact_id,
+            "version": what.version,
+            "artifact_name": what.name,
+        }
+        criteria = Criteria(**{name: value for name, value in own.items() if value}, type=what.mrl.type)
+        return self._question(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
+
+    def _named_in(self, question: _Question) -> tuple[str, ...]:
+        """The addresses of the repositories that a question is asked of alone."""
+        from zoo_core.lockfile import without_user
+
+        places = () if question.catalogue is self._catalogue else question.catalogue.places
+        return tuple(dict.fromkeys(without_user(place.source.repository) for place in places))
+
+    def _checked_lock(self) -> Locked:
+        if self._locked is None:
+            raise CriteriaError("this zoo has no lock: name one with ModelZoo(lock='zoo.lock'), --lock or ZOO_LOCK")
+        return self._locked
 
     @contextmanager
     def _explaining(self, record: ModelRecord) -> Iterator[None]:
