@@ -20,7 +20,7 @@ from zoo_core.atomic import atomic_file
 from zoo_core.criteria import FIELDS, Criteria
 from zoo_core.errors import CriteriaError, MetadataError
 from zoo_core.frozen import FrozenDict
-from zoo_core.metadata import ABSOLUTE, Metadata
+from zoo_core.metadata import UNRESOLVED, Metadata
 from zoo_core.record import ModelRecord, Source
 from zoo_core.wording import bytes_text, printable, shown_url
 
@@ -298,7 +298,7 @@ def _metadata(content: msgspec.Raw, mrl: MRL, path: Path, field: str) -> Metadat
         raise _malformed(path, f"{field}.artifacts", f"expected one artifact, found {len(counted)}")
     _check_count(counted[0].files or {}, MAX_FILES, "files", path, f"{field}.artifacts[0].files")
     try:
-        read = Metadata.from_json(bytes(content), f"{ABSOLUTE}:///{LOCK_NAME}", path=document_path(mrl))
+        read = Metadata.from_json(bytes(content), f"{UNRESOLVED}/{LOCK_NAME}", path=document_path(mrl))
     except MetadataError as error:
         what = str(error).partition(f"{error.field}: ")[2] if error.field else str(error)
         raise _malformed(path, field + error.field.removeprefix("$"), what) from error
@@ -334,12 +334,14 @@ def _check_address(url: str, path: Path, field: str, schemes: Collection[str] | 
     """
     try:
         parts = urlsplit(url)
-        scheme, host = parts.scheme, parts.hostname
+        # A port that is none shows only when it is asked for.
+        scheme, has_host, user = parts.scheme, bool(parts.hostname) and parts.port != 0, parts.username or parts.password
     except ValueError:
-        scheme, host = "", None
+        scheme, has_host, user = "", False, None
     is_known = bool(scheme) if schemes is None else scheme in schemes
     # Another machine's files, as Windows names them, are none of this one.
-    if not is_known or "://" not in url or len(url) > _MAX_ADDRESS or (scheme == "file" and host):
+    is_there = has_host is (scheme != "file") and user is None and url.isprintable()
+    if not is_known or not is_there or "://" not in url or len(url) > _MAX_ADDRESS:
         raise _malformed(path, field, f"expected an absolute address, found {shown_url(url[:200])!r}")
 
 

@@ -21,10 +21,9 @@ from zoo_core.requirements import check_engine, check_requirement
 from zoo_core.wording import printable
 
 DOCUMENT_NAME = "metadata.json"
+#: How the own address of a document begins where whoever reads it looks at all addresses inside: one in a lock file.
+UNRESOLVED = "zoo-lock://"
 TYPES = ("model", "dataset")
-#: The scheme of a document's own address where all addresses inside are absolute, and whoever opens one of them decides
-#: whether it may be read: those of a lock file.
-ABSOLUTE = "zoo-lock"
 #: Characters of a version; numbers of thousands of digits cannot be compared.
 MAX_VERSION = 128
 
@@ -252,17 +251,15 @@ def _check_distinct(names: Sequence[str], url: str, field: str) -> None:
 def _resolved(uri: str, url: str, field: str) -> str:
     """The absolute address of a file; a remote document reaches neither local files nor packages."""
     try:
+        # An address that is none is told here all the same.
+        if url.startswith(UNRESOLVED) and urlsplit(uri):
+            return uri
         address = urljoin(url, uri) if not uri.startswith("package://") else uri
         scheme, base = urlsplit(address).scheme, urlsplit(url).scheme
     except ValueError as error:
         raise _malformed(url, field, f"expected an address, found {uri!r}") from error
     is_local = base in ("file", "")
-    if (
-        base == ABSOLUTE
-        or scheme in ("http", "https")
-        or (is_local and scheme == "package")
-        or (scheme == base and not urlsplit(uri).scheme)
-    ):
+    if scheme in ("http", "https") or (is_local and scheme == "package") or (scheme == base and not urlsplit(uri).scheme):
         return address
     raise _malformed(url, field, f"expected a relative or http(s) address, found {uri!r}")
 
