@@ -34,7 +34,8 @@ MAX_FILES, MAX_ADDRESSES, MAX_QUESTIONS = 1_000, 100, 100
 #: Characters of an address, and of a name of a distribution with its version.
 _MAX_ADDRESS, _MAX_PACKAGE = 4_096, 200
 #: What addresses may begin with; a repository of another kind may have its own scheme beside these.
-_SCHEMES = ("http", "https", "file", "package")
+_WEB = ("http", "https")
+_SCHEMES = (*_WEB, "file", "package")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
 
@@ -340,7 +341,7 @@ def _check_address(url: str, path: Path, field: str, schemes: Collection[str] | 
         scheme, has_host, user = "", False, None
     is_known = bool(scheme) if schemes is None else scheme in schemes
     # Another machine's files, as Windows names them, are none of this one.
-    is_there = has_host is (scheme != "file") and user is None and url.isprintable()
+    is_there = user is None and url.isprintable() and (not has_host if scheme == "file" else has_host or scheme not in _WEB)
     if not is_known or not is_there or "://" not in url or len(url) > _MAX_ADDRESS:
         raise _malformed(path, field, f"expected an absolute address, found {shown_url(url[:200])!r}")
 

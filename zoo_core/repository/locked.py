@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -10,15 +11,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zoo_core.artifact import MRL, ArtifactFile
-from zoo_core.errors import RepositoryError
+from zoo_core.errors import RepositoryError, ZooError
 from zoo_core.lockfile import Lock
 from zoo_core.metadata import Metadata
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
+from zoo_core.repository.local import url_path
 from zoo_core.repository.package import SCHEME, resource_path
 from zoo_core.store import key_of
 from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import listing, printable, shown_url
+
+
+#: The kinds of repository that ask for their files as everybody does.
+_PLAIN = (*WEB_SCHEMES, SCHEME, "file")
 
 
 class LockedRepository(Repository):
@@ -64,9 +70,15 @@ class LockedRepository(Repository):
         """A resource of an installed package, or a file in a folder that the user named; None for all else."""
         return next((path for path in self._local_paths(file) if path.is_file()), None)
 
-    def transfer_for(self, file: ArtifactFile) -> Transfer:
-        """What fetches from the web."""
-        return self._transfer
+    def transfer_for(self, file: ArtifactFile) -> Transfer | None:
+        """What fetches from the web; a repository of another kind may have a way of its own."""
+        if urlsplit(self.url).scheme in _PLAIN:
+            return self._transfer
+        try:
+            return self._opened(self.url).transfer_for(file)
+        except ZooError:
+            # What reads that kind is not installed, and the address may need none of it.
+            return self._transfer
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """A file from its address, which is not on the web."""
@@ -87,8 +99,6 @@ class LockedRepository(Repository):
                 f"{printable(str(self._lock.path))} alone reaches none: --repository FOLDER names one",
                 file.url,
             )
-        if not file.url.startswith(self.url.rstrip("/") + "/"):
-            raise RepositoryError(f"{shown_url(file.url)} does not lie in {shown_url(self.url)}", file.url)
         return self._opened(self.url).open(file, offset)
 
     def _local_paths(self, file: ArtifactFile) -> Iterator[Path]:
@@ -104,7 +114,8 @@ class LockedRepository(Repository):
                 path = folder.local_path(file)
             except RepositoryError:
                 continue
-            if path is not None:
+            # One that is a single file has that for every address.
+            if path is not None and path == Path(os.path.normpath(url_path(file.url))):
                 yield path
 
 
