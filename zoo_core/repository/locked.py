@@ -22,7 +22,6 @@ from zoo_core.store import key_of
 from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import listing, printable, shown_url
 
-
 #: The kinds of repository that ask for their files as everybody does.
 _PLAIN = (*WEB_SCHEMES, SCHEME, "file")
 
