@@ -239,7 +239,7 @@ def _check_distinct(names: Sequence[str], url: str, field: str) -> None:
 def _resolved(uri: str, url: str, field: str) -> str:
     """The absolute address of a file; a remote document reaches neither local files nor packages."""
     try:
-        address = urljoin(url, uri) if not uri.startswith("package://") else uri
+        address = _joined(url, uri) if not uri.startswith("package://") else uri
         scheme, base = urlsplit(address).scheme, urlsplit(url).scheme
     except ValueError as error:
         raise _malformed(url, field, f"expected an address, found {uri!r}") from error
@@ -247,6 +247,14 @@ def _resolved(uri: str, url: str, field: str) -> str:
     if scheme in ("http", "https") or (is_local and scheme == "package") or (scheme == base and not urlsplit(uri).scheme):
         return address
     raise _malformed(url, field, f"expected a relative or http(s) address, found {uri!r}")
+
+
+def _joined(url: str, uri: str) -> str:
+    """An address as a document at another address means it; Python resolves in the schemes of the web and of files only."""
+    scheme, separator, place = url.partition("://")
+    if not separator or scheme in ("http", "https", "file") or urlsplit(uri).scheme:
+        return urljoin(url, uri)
+    return f"{scheme}://" + urljoin(f"http://{place}", uri).removeprefix("http://")
 
 
 def _size(value: Text, url: str, field: str) -> int | None:

@@ -17,10 +17,14 @@ from zoo_core.record import Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import HttpRepository
 from zoo_core.repository.local import FolderRepository, url_path
+from zoo_core.repository.store import STORES, StoreRepository
 from zoo_core.transfer import Transfer
 from zoo_core.wording import did_you_mean, listing, printable
 
 Opener = Callable[[str], Repository]
+
+#: The schemes of the addresses that repositories have.
+KINDS = ("file", "http", "https", "package", *STORES)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -35,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
-    """What makes a repository of an address: a folder, ``file://``, ``package://`` or ``http(s)://``."""
+    """What makes a repository of an address: a folder, ``file://``, ``package://``, ``http(s)://``, or a store's."""
 
     def open_address(url: str) -> Repository:
         try:
@@ -52,10 +56,12 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
             return FolderRepository(url_path(url), transfer=transfer)
+        if scheme in STORES:
+            return StoreRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(
-                f"{printable(url)}: there is no repository kind {scheme!r}; there is: file, http, https, package", url
+                f"{printable(url)}: there is no repository kind {scheme!r}; there is: {listing(KINDS, limit=20)}", url
             )
         return FolderRepository(Path(url).expanduser(), transfer=transfer)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zoo_core.artifact import ArtifactFile
     from zoo_core.metadata import Metadata
     from zoo_core.record import Source
+    from zoo_core.sources import Parts
     from zoo_core.transfer import Transfer
 
 
@@ -24,6 +25,8 @@ class Repository(ABC):
     url: str
     #: Asking it takes a network, so that for a while what is known of it is used without asking.
     is_remote: bool = False
+    #: It gives any part of its own files by itself, so that several connections bring one; see `parts_of`.
+    has_parts: bool = False
     #: What a zoo opened it as. It stays that when it is given to another: ModelZoo([url, *ModelZoo().repositories]).
     _opened_as: Source | None = None
 
@@ -58,6 +61,14 @@ class Repository(ABC):
         Downloads are continued then, take mirrors, and use several connections. None: only `open` reaches the file.
         """
         return None
+
+    def parts_of(self, file: ArtifactFile) -> Parts:
+        """What reads any part of one of its own files, in several threads; asked only where it `has_parts`.
+
+        Raises:
+            RepositoryError: The file cannot be had.
+        """
+        raise NotImplementedError
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -1,0 +1,315 @@
+"""An object store that fsspec reaches: S3, Google Cloud Storage, Azure, and others of their kind."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from zoo_core.artifact import ArtifactFile
+from zoo_core.errors import OfflineError, PackageNotInstalledError, RepositoryError, ZooError
+from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
+from zoo_core.repository.base import Repository
+from zoo_core.repository.http import INDEX_NAME, MAX_INDEX
+from zoo_core.repository.known import Entry, Listed, documents_of, encoded
+from zoo_core.requirements import install_line
+from zoo_core.sources import PART, Parts
+from zoo_core.transfer import WEB_SCHEMES, Transfer
+from zoo_core.wording import bytes_text, printable, shown_url
+
+if TYPE_CHECKING:
+    from zoo_core.repository.http import KnownIndex
+
+#: Scheme -> the import name and the distribution that brings it to fsspec. What reads this machine's files, the web or
+#: somebody's archive by the same means is not among them: those are other kinds of repository, with rules of their own.
+STORES: Mapping[str, tuple[str, str]] = {
+    "s3": ("s3fs", "s3fs"),
+    "s3a": ("s3fs", "s3fs"),
+    "gs": ("gcsfs", "gcsfs"),
+    "gcs": ("gcsfs", "gcsfs"),
+    "az": ("adlfs", "adlfs"),
+    "abfs": ("adlfs", "adlfs"),
+    "oss": ("ossfs", "ossfs"),
+    "oci": ("ocifs", "ocifs"),
+    "memory": ("fsspec", "fsspec"),
+}
+EXTRA = "zoo-core[fsspec]"
+#: Lives in the process, so that nothing of it is known to the next one, and no network is needed.
+_HERE = "memory"
+#: Documents of a store without an index, which are read one by one, and the bytes that each may have.
+MAX_DOCUMENTS, MAX_DOCUMENT = 100_000, 16 << 20
+#: Documents that are asked for together.
+_AT_ONCE = 64
+#: What fsspec's file systems tell of an object's state, each in its own words.
+_STATE = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
+_LONGEST_REASON = 300
+
+
+class StoreRepository(Repository):
+    """A tree of documents and files below a prefix of an object store.
+
+    Who asks is told by the environment and by the provider's own configuration files, as for the provider's own programs; no
+    address and no document names a credential.
+
+    Args:
+        url: The prefix, such as ``s3://bucket/zoo``; its characters stand as they are, not percent-encoded.
+        transfer: Fetches the files that its documents name on the web, and says whether the network is forbidden.
+        known: Keeps the listing between processes.
+        max_age_s: Seconds for which a known listing is used without asking.
+
+    Raises:
+        RepositoryError: The address is none of a store.
+        PackageNotInstalledError: What reaches that store is not installed.
+    """
+
+    has_parts = True
+
+    def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex | None = None, max_age_s: float = 0.0) -> None:
+        self.url = url
+        self._scheme, _, place = url.rstrip("/").partition("://")
+        _check_address(url, self._scheme, place)
+        _check_installed(url, self._scheme)
+        self.is_remote = self._scheme != _HERE
+        self._transfer = transfer
+        self._root = f"{self._scheme}://{quote(place, safe='/@:')}/"
+        self._listed = Listed(url, known if self.is_remote else None, max_age_s)
+        self._problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The documents that could not be read, a message each."""
+        return self._problems
+
+    def documents(self) -> Iterator[Metadata]:
+        """All documents of its index; without one, all that lie below ``model`` and ``dataset``."""
+        problems: list[str] = []
+        yield from documents_of(self._listed.content(self._ask), self.url, self._root, problems)
+        self._problems = tuple(problems)
+
+    def fingerprint(self) -> str:
+        """The digest of the listing."""
+        return hashlib.sha256(self._listed.content(self._ask)).hexdigest()
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """A file of the store or of the web, from an offset on."""
+        if urlsplit(file.url).scheme in WEB_SCHEMES:
+            return self._transfer.stream(file.url, offset)
+        return cast("BinaryIO", io.BufferedReader(_Stream(self.parts_of(file), offset), PART))
+
+    def parts_of(self, file: ArtifactFile) -> Parts:
+        """What reads any part of a file of the store."""
+        path = self._path_of(file)
+        with self._asking(file.url) as store:
+            return _Object(self, file.url, path, store.info(path))
+
+    def transfer_for(self, file: ArtifactFile) -> Transfer:
+        """What fetches its files from the web."""
+        return self._transfer
+
+    def read(self, url: str, path: str, start: int, end: int) -> bytes:
+        """Bytes of an object.
+
+        Raises:
+            OfflineError, RepositoryError: They cannot be had.
+        """
+        with self._asking(url) as store:
+            return bytes(store.cat_file(path, start=start, end=end))
+
+    def _path_of(self, file: ArtifactFile) -> str:
+        """Where the store has a file."""
+        inside = unquote(file.url.removeprefix(self._root))
+        # A store takes dots for a name as good as any, and what lies on a disk behind it may not.
+        is_plain = not any(part in ("", ".", "..") for part in inside.split("/")) and "\0" not in inside
+        if not file.url.startswith(self._root) or not is_plain:
+            raise RepositoryError(f"{file.uri!r} leads out of the repository {shown_url(self.url)}", file.url)
+        return f"{self._prefix}/{inside}"
+
+    # What it lists.
+
+    def _ask(self, known: tuple[bytes, str] | None) -> tuple[bytes, str]:
+        """The listing and its state, which tells whether it is the known one."""
+        with self._asking(self.url) as store:
+            there = {_name(item): item for item in store.ls(self._prefix, detail=True)}
+            index = next((there[name] for name in (f"{INDEX_NAME}.gz", INDEX_NAME) if name in there), None)
+            found = [index] if index is not None else self._found(store, there)
+            state = _state(found)
+            if known is not None and known[1] == state:
+                return known
+            return (self._index(store, index) if index is not None else self._gathered(store, found)), state
+
+    def _index(self, store: Any, item: Mapping[str, Any]) -> bytes:
+        if (item.get("size") or 0) > MAX_INDEX:
+            raise RepositoryError(f"{shown_url(self.url)}: its index has more than {bytes_text(MAX_INDEX)}", self.url)
+        content = bytes(store.cat_file(item["name"]))
+        return _unpacked(content, self.url) if _name(item).endswith(".gz") else content
+
+    def _found(self, store: Any, there: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """All documents, in the order of their paths."""
+        found: list[Mapping[str, Any]] = []
+        for kind in TYPES:
+            below = store.find(f"{self._prefix}/{kind}", detail=True).values() if kind in there else ()
+            found += (item for item in below if _name(item) == DOCUMENT_NAME)
+        if not found:
+            raise RepositoryError(
+                f"{shown_url(self.url)} is no repository: there is neither {INDEX_NAME} nor a {DOCUMENT_NAME} below "
+                "model/ or dataset/. Its owner runs `zoo index` on the folder and uploads it whole",
+                self.url,
+            )
+        if len(found) > MAX_DOCUMENTS:
+            raise RepositoryError(
+                f"{shown_url(self.url)}: {len(found)} documents and no {INDEX_NAME}: its owner runs `zoo index`", self.url
+            )
+        return sorted(found, key=lambda item: str(item["name"]))
+
+    def _gathered(self, store: Any, found: Sequence[Mapping[str, Any]]) -> bytes:
+        """An index of documents that are read one by one, many at once."""
+        entries: list[Entry] = []
+        for first in range(0, len(found), _AT_ONCE):
+            items = {str(item["name"]): item for item in found[first : first + _AT_ONCE]}
+            small = [path for path, item in items.items() if (item.get("size") or 0) <= MAX_DOCUMENT]
+            contents = store.cat(small, on_error="return") if small else {}
+            # A list of one is the content itself to some.
+            contents = contents if isinstance(contents, dict) else {small[0]: contents}
+            entries += (self._entry(path, contents.get(path)) for path in items)
+        return encoded(entries)
+
+    def _entry(self, path: str, content: object) -> Entry:
+        inside = path.removeprefix(self._prefix).lstrip("/")
+        url = shown_url(f"{self._root}{inside}")
+        if isinstance(content, Exception):
+            return Entry(path=inside, problem=f"{url}: {_reason(content)}")
+        if not isinstance(content, bytes):
+            return Entry(path=inside, problem=f"{url}: a document of more than {bytes_text(MAX_DOCUMENT)}")
+        try:
+            msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Entry(path=inside, problem=f"{url}: $: no JSON: {error}")
+        return Entry(path=inside, metadata=msgspec.Raw(content))
+
+    # The store itself.
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        """What fsspec makes of the address: a file system, and the prefix in it."""
+        import fsspec.core
+
+        # Of their own: a listing that fsspec remembers is of another time, and an instance that is shared of other settings.
+        return cast(
+            "tuple[Any, str]", fsspec.core.url_to_fs(self.url.rstrip("/"), use_listings_cache=False, skip_instance_cache=True)
+        )
+
+    @property
+    def _prefix(self) -> str:
+        return self._opened[1].rstrip("/")
+
+    @contextmanager
+    def _asking(self, url: str) -> Iterator[Any]:
+        """The store while it is asked; whatever its library raises becomes an error of ours, in one line."""
+        if self.is_remote and self._transfer.is_offline():
+            raise OfflineError(f"offline: {shown_url(url)} is not on this machine and offline mode forbids the network", url)
+        try:
+            yield self._opened[0]
+        except ZooError:
+            raise
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise RepositoryError(f"{shown_url(url)}: there is nothing: {_reason(error)}", url, 404) from error
+        # Each store has a library of its own, and each library errors of its own.
+        except Exception as error:
+            raise RepositoryError(f"{shown_url(url)}: {_reason(error)}", url) from error
+
+
+class _Object:
+    """One object of a store; see `Parts`."""
+
+    def __init__(self, repository: StoreRepository, url: str, path: str, item: Mapping[str, Any]) -> None:
+        if item.get("type") == "directory" or item.get("size") is None:
+            raise RepositoryError(f"{shown_url(url)}: there is no such file", url, 404)
+        self.url, self.size, self.tag = url, int(item["size"]), _state([item])
+        self._repository, self._path = repository, path
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` to before ``end``."""
+        return self._repository.read(self.url, self._path, start, end) if start < end else b""
+
+
+class _Stream(io.RawIOBase):
+    """An object as a stream."""
+
+    def __init__(self, parts: Parts, offset: int) -> None:
+        self._parts, self._position = parts, offset
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._parts.read(self._position, min(self._position + len(buffer), self._parts.size))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _check_address(url: str, scheme: str, place: str) -> None:
+    bucket = place.partition("/")[0]
+    if not bucket or "::" in url or "\0" in url or any(part in (".", "..", "") for part in place.split("/")):
+        raise RepositoryError(f"{shown_url(url)}: expected {printable(scheme)}://bucket or {printable(scheme)}://bucket/prefix", url)
+    # Azure's addresses name container@account; elsewhere it is a user's name, perhaps with a password.
+    if "@" in bucket and (scheme not in ("az", "abfs") or ":" in bucket):
+        raise RepositoryError(
+            f"{shown_url(url)}: an address holds no credential; the environment and the provider's configuration files do", url
+        )
+
+
+def _check_installed(url: str, scheme: str) -> None:
+    module, distribution = STORES[scheme]
+    missing = [name for name, found in ((EXTRA, "fsspec"), (distribution, module)) if importlib.util.find_spec(found) is None]
+    if scheme == _HERE:
+        missing = missing[:1]
+    if missing:
+        what = "fsspec" if scheme == _HERE else f"fsspec and {distribution}"
+        raise PackageNotInstalledError(f"{shown_url(url)} is read by {what}: {install_line(missing)}", missing)
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return str(item["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _state(items: Sequence[Mapping[str, Any]]) -> str:
+    """What changes when the content of any object does, as far as the store tells."""
+    digest = hashlib.sha256()
+    for item in items:
+        said = [f"{key}={item[key]}" for key in _STATE if item.get(key) is not None]
+        digest.update("\0".join([str(item["name"]), str(item.get("size")), *said, "\n"]).encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _unpacked(content: bytes, url: str) -> bytes:
+    machine = zlib.decompressobj(31)
+    try:
+        plain = machine.decompress(content, MAX_INDEX)
+    except zlib.error as error:
+        raise RepositoryError(f"{shown_url(url)}: {INDEX_NAME}.gz is damaged: {error}", url) from error
+    # A few bytes can become very many.
+    if machine.unconsumed_tail or not machine.eof:
+        what = "is cut off" if not machine.unconsumed_tail else f"holds more than {bytes_text(MAX_INDEX)}"
+        raise RepositoryError(f"{shown_url(url)}: {INDEX_NAME}.gz {what}", url)
+    return plain
+
+
+def _reason(error: BaseException) -> str:
+    """What a library says of its failure, in one short line, without any secret that the environment holds."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    for name, value in os.environ.items():
+        if len(value) >= 8 and re.search(r"secret|token|password|credential|connection_string|sas|account_key", name, re.IGNORECASE):
+            text = text.replace(value, "***")
+    text = shown_url(text)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
