@@ -25,7 +25,7 @@ from zoo_core.repository.known import Entry, Listed, documents_of, encoded
 from zoo_core.requirements import install_line
 from zoo_core.sources import PART, Parts
 from zoo_core.transfer import WEB_SCHEMES, Transfer
-from zoo_core.wording import bytes_text, printable, shown_url
+from zoo_core.wording import bytes_text, shown_url
 
 if TYPE_CHECKING:
     from zoo_core.repository.http import KnownIndex
@@ -51,7 +51,20 @@ MAX_DOCUMENTS, MAX_DOCUMENT = 100_000, 16 << 20
 #: Documents that are asked for together.
 _AT_ONCE = 64
 #: What fsspec's file systems tell of an object's state, each in its own words.
-_STATE = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
+_STATE = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "generation",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "mtime",
+    "created",
+)
+#: The variables whose content no message shows.
+_SECRET_NAME = re.compile(r"secret|token|password|credential|connection_string|sas|account_key", re.IGNORECASE)
 _LONGEST_REASON = 300
 
 
@@ -76,7 +89,8 @@ class StoreRepository(Repository):
 
     def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex | None = None, max_age_s: float = 0.0) -> None:
         self.url = url
-        self._scheme, _, place = url.rstrip("/").partition("://")
+        self._scheme, _, place = url.partition("://")
+        place = place.rstrip("/")
         _check_address(url, self._scheme, place)
         _check_installed(url, self._scheme)
         self.is_remote = self._scheme != _HERE
@@ -148,9 +162,10 @@ class StoreRepository(Repository):
             return (self._index(store, index) if index is not None else self._gathered(store, found)), state
 
     def _index(self, store: Any, item: Mapping[str, Any]) -> bytes:
-        if (item.get("size") or 0) > MAX_INDEX:
+        # A part of it, since that needs no question for its size, and ends whatever was said of that.
+        content = bytes(store.cat_file(item["name"], start=0, end=MAX_INDEX + 1))
+        if len(content) > MAX_INDEX:
             raise RepositoryError(f"{shown_url(self.url)}: its index has more than {bytes_text(MAX_INDEX)}", self.url)
-        content = bytes(store.cat_file(item["name"]))
         return _unpacked(content, self.url) if _name(item).endswith(".gz") else content
 
     def _found(self, store: Any, there: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -175,12 +190,10 @@ class StoreRepository(Repository):
         """An index of documents that are read one by one, many at once."""
         entries: list[Entry] = []
         for first in range(0, len(found), _AT_ONCE):
-            items = {str(item["name"]): item for item in found[first : first + _AT_ONCE]}
-            small = [path for path, item in items.items() if (item.get("size") or 0) <= MAX_DOCUMENT]
-            contents = store.cat(small, on_error="return") if small else {}
-            # A list of one is the content itself to some.
-            contents = contents if isinstance(contents, dict) else {small[0]: contents}
-            entries += (self._entry(path, contents.get(path)) for path in items)
+            paths = [str(item["name"]) for item in found[first : first + _AT_ONCE]]
+            # One byte more than is taken, whatever the listing said of the size.
+            contents = store.cat_ranges(paths, [0] * len(paths), [MAX_DOCUMENT + 1] * len(paths), on_error="return")
+            entries += map(self._entry, paths, contents)
         return encoded(entries)
 
     def _entry(self, path: str, content: object) -> Entry:
@@ -188,7 +201,7 @@ class StoreRepository(Repository):
         url = shown_url(f"{self._root}{inside}")
         if isinstance(content, Exception):
             return Entry(path=inside, problem=f"{url}: {_reason(content)}")
-        if not isinstance(content, bytes):
+        if not isinstance(content, bytes) or len(content) > MAX_DOCUMENT:
             return Entry(path=inside, problem=f"{url}: a document of more than {bytes_text(MAX_DOCUMENT)}")
         try:
             msgspec.json.decode(content)
@@ -223,9 +236,11 @@ class StoreRepository(Repository):
             raise
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RepositoryError(f"{shown_url(url)}: there is nothing: {_reason(error)}", url, 404) from error
+        except PermissionError as error:
+            raise RepositoryError(f"{shown_url(url)}: the store refuses it: {_reason(error)}", url, 403) from error
         # Each store has a library of its own, and each library errors of its own.
         except Exception as error:
-            raise RepositoryError(f"{shown_url(url)}: {_reason(error)}", url) from error
+            raise RepositoryError(f"{shown_url(url)}: {_reason(error)}{_hint(self._scheme, error)}", url) from error
 
 
 class _Object:
@@ -261,7 +276,9 @@ class _Stream(io.RawIOBase):
 def _check_address(url: str, scheme: str, place: str) -> None:
     bucket = place.partition("/")[0]
     if not bucket or "::" in url or "\0" in url or any(part in (".", "..", "") for part in place.split("/")):
-        raise RepositoryError(f"{shown_url(url)}: expected {printable(scheme)}://bucket or {printable(scheme)}://bucket/prefix", url)
+        raise RepositoryError(
+            f"{shown_url(url)}: expected {printable(scheme)}://bucket or {printable(scheme)}://bucket/prefix", url
+        )
     # Azure's addresses name container@account; elsewhere it is a user's name, perhaps with a password.
     if "@" in bucket and (scheme not in ("az", "abfs") or ":" in bucket):
         raise RepositoryError(
@@ -305,11 +322,19 @@ def _unpacked(content: bytes, url: str) -> bytes:
     return plain
 
 
+def _hint(scheme: str, error: BaseException) -> str:
+    """How a public bucket is read, where a library knows nobody to ask as; the others try that by themselves."""
+    is_unknown = scheme in ("s3", "s3a") and type(error).__name__ == "NoCredentialsError"
+    return ". A public bucket is read without any by FSSPEC_S3_ANON=true" if is_unknown else ""
+
+
 def _reason(error: BaseException) -> str:
     """What a library says of its failure, in one short line, without any secret that the environment holds."""
     text = " ".join((str(error) or type(error).__name__).split())
     for name, value in os.environ.items():
-        if len(value) >= 8 and re.search(r"secret|token|password|credential|connection_string|sas|account_key", name, re.IGNORECASE):
+        if len(value) >= 8 and re.search(
+            r"secret|token|password|credential|connection_string|sas|account_key", name, re.IGNORECASE
+        ):
             text = text.replace(value, "***")
     text = shown_url(text)
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
