@@ -276,9 +276,7 @@ class _Stream(io.RawIOBase):
 def _check_address(url: str, scheme: str, place: str) -> None:
     bucket = place.partition("/")[0]
     if not bucket or "::" in url or "\0" in url or any(part in (".", "..", "") for part in place.split("/")):
-        raise RepositoryError(
-            f"{shown_url(url)}: expected {printable(scheme)}://bucket or {printable(scheme)}://bucket/prefix", url
-        )
+        raise RepositoryError(f"{shown_url(url)}: expected {scheme}://bucket or {scheme}://bucket/prefix", url)
     # Azure's addresses name container@account; elsewhere it is a user's name, perhaps with a password.
     if "@" in bucket and (scheme not in ("az", "abfs") or ":" in bucket):
         raise RepositoryError(
