@@ -14,6 +14,7 @@ from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
+from zoo_core.repository import hub
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import HttpRepository
 from zoo_core.repository.local import FolderRepository, url_path
@@ -24,7 +25,7 @@ from zoo_core.wording import did_you_mean, listing, printable
 Opener = Callable[[str], Repository]
 
 #: The schemes of the addresses that repositories have.
-KINDS = ("file", "http", "https", "package", *STORES)
+KINDS = ("file", "http", "https", "package", hub.SCHEME, *STORES)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -58,6 +59,8 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
             return FolderRepository(url_path(url), transfer=transfer)
         if scheme in STORES:
             return StoreRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
+        if scheme == hub.SCHEME:
+            return hub.HubRepository(url, transfer=transfer, known=cache.known_index, max_age_s=max_age_s)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,13 +12,15 @@ import msgspec
 
 from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
 from zoo_core.metadata import Metadata
-from zoo_core.wording import shown_url
+from zoo_core.wording import bytes_text, shown_url
 
 if TYPE_CHECKING:
     from zoo_core.repository.http import KnownIndex
 
 #: A listing and what names this state of it; given that of the known one, whoever asks may find that it is still that.
 Asked = Callable[[tuple[bytes, str] | None], tuple[bytes, str]]
+#: Bytes of a document that is read by itself.
+MAX_DOCUMENT = 16 << 20
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,11 +29,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         path: Where it lies below the repository's root.
         metadata: The document.
+        url: Its address; "": the root's and the path.
         problem: Why there is none.
     """
 
     path: str
     metadata: msgspec.Raw = msgspec.Raw(b"null")
+    url: str = ""
     problem: str = ""
 
 
@@ -89,7 +94,7 @@ def documents_of(content: bytes, url: str, root: str, problems: list[str]) -> It
             problems.append(entry.problem)
             continue
         try:
-            yield Metadata.from_json(bytes(entry.metadata), root + quote(entry.path), path=entry.path)
+            yield Metadata.from_json(bytes(entry.metadata), entry.url or root + quote(entry.path), path=entry.path)
         except MetadataError as error:
             problems.append(shown_url(str(error)))
 
@@ -109,6 +114,36 @@ def decoded(content: bytes, url: str) -> tuple[Entry, ...]:
             f"{shown_url(url)}: $.indexVersion: expected 1, found {listing.indexVersion}", url=url, field="$.indexVersion"
         )
     return listing.documents  # type: ignore[no-any-return]  # msgspec's decode is typed Any for a tuple of Raw
+
+
+def entry_of(path: str, content: bytes, url: str = "") -> Entry:
+    """A document as it was read: what is no JSON, or too large, would spoil the listing."""
+    shown = shown_url(url or path)
+    if len(content) > MAX_DOCUMENT:
+        return Entry(path=path, problem=f"{shown}: a document of more than {bytes_text(MAX_DOCUMENT)}")
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Entry(path=path, problem=f"{shown}: $: no JSON: {error}")
+    return Entry(path=path, metadata=msgspec.Raw(content), url=url)
+
+
+def unpacked(content: bytes, url: str, limit: int) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        RepositoryError: It is damaged, or holds more than the limit in bytes.
+    """
+    machine = zlib.decompressobj(31)
+    try:
+        plain = machine.decompress(content, limit)
+    except zlib.error as error:
+        raise RepositoryError(f"{shown_url(url)} is damaged: {error}", url) from error
+    # A few bytes can become very many.
+    if machine.unconsumed_tail or not machine.eof:
+        what = "is cut off" if not machine.unconsumed_tail else f"holds more than {bytes_text(limit)}"
+        raise RepositoryError(f"{shown_url(url)} {what}", url)
+    return plain
 
 
 def encoded(entries: list[Entry]) -> bytes:

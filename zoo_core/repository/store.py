@@ -7,7 +7,6 @@ import importlib.util
 import io
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,7 +20,7 @@ from zoo_core.errors import OfflineError, PackageNotInstalledError, RepositoryEr
 from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import INDEX_NAME, MAX_INDEX
-from zoo_core.repository.known import Entry, Listed, documents_of, encoded
+from zoo_core.repository.known import MAX_DOCUMENT, Entry, Listed, documents_of, encoded, entry_of, unpacked
 from zoo_core.requirements import install_line
 from zoo_core.sources import PART, Parts
 from zoo_core.transfer import WEB_SCHEMES, Transfer
@@ -46,8 +45,8 @@ STORES: Mapping[str, tuple[str, str]] = {
 EXTRA = "zoo-core[fsspec]"
 #: Lives in the process, so that nothing of it is known to the next one, and no network is needed.
 _HERE = "memory"
-#: Documents of a store without an index, which are read one by one, and the bytes that each may have.
-MAX_DOCUMENTS, MAX_DOCUMENT = 100_000, 16 << 20
+#: Documents of a store without an index, which are read one by one.
+MAX_DOCUMENTS = 100_000
 #: Documents that are asked for together.
 _AT_ONCE = 64
 #: What fsspec's file systems tell of an object's state, each in its own words.
@@ -166,7 +165,7 @@ class StoreRepository(Repository):
         content = bytes(store.cat_file(item["name"], start=0, end=MAX_INDEX + 1))
         if len(content) > MAX_INDEX:
             raise RepositoryError(f"{shown_url(self.url)}: its index has more than {bytes_text(MAX_INDEX)}", self.url)
-        return _unpacked(content, self.url) if _name(item).endswith(".gz") else content
+        return unpacked(content, f"{self._root}{INDEX_NAME}.gz", MAX_INDEX) if _name(item).endswith(".gz") else content
 
     def _found(self, store: Any, there: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """All documents, in the order of their paths."""
@@ -201,13 +200,8 @@ class StoreRepository(Repository):
         url = shown_url(f"{self._root}{inside}")
         if isinstance(content, Exception):
             return Entry(path=inside, problem=f"{url}: {_reason(content)}")
-        if not isinstance(content, bytes) or len(content) > MAX_DOCUMENT:
-            return Entry(path=inside, problem=f"{url}: a document of more than {bytes_text(MAX_DOCUMENT)}")
-        try:
-            msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Entry(path=inside, problem=f"{url}: $: no JSON: {error}")
-        return Entry(path=inside, metadata=msgspec.Raw(content))
+        found = entry_of(inside, content if isinstance(content, bytes) else b"", url)
+        return msgspec.structs.replace(found, url="")
 
     # The store itself.
 
@@ -305,19 +299,6 @@ def _state(items: Sequence[Mapping[str, Any]]) -> str:
         said = [f"{key}={item[key]}" for key in _STATE if item.get(key) is not None]
         digest.update("\0".join([str(item["name"]), str(item.get("size")), *said, "\n"]).encode(errors="surrogatepass"))
     return digest.hexdigest()
-
-
-def _unpacked(content: bytes, url: str) -> bytes:
-    machine = zlib.decompressobj(31)
-    try:
-        plain = machine.decompress(content, MAX_INDEX)
-    except zlib.error as error:
-        raise RepositoryError(f"{shown_url(url)}: {INDEX_NAME}.gz is damaged: {error}", url) from error
-    # A few bytes can become very many.
-    if machine.unconsumed_tail or not machine.eof:
-        what = "is cut off" if not machine.unconsumed_tail else f"holds more than {bytes_text(MAX_INDEX)}"
-        raise RepositoryError(f"{shown_url(url)}: {INDEX_NAME}.gz {what}", url)
-    return plain
 
 
 def _hint(scheme: str, error: BaseException) -> str:

@@ -149,7 +149,7 @@ class TestInMemory:
     )
     def test_an_index_that_is_damaged_is_an_error(self, content, problem, memory):
         memory.pipe("/models/index.json.gz", content)
-        with pytest.raises(RepositoryError, match=f"index.json.gz {problem}"):
+        with pytest.raises(RepositoryError, match=f"memory://models/index.json.gz {problem}"):
             names(StoreRepository("memory://models", transfer=Transfer()))
 
     def test_its_fingerprint_changes_with_its_documents(self, repository, memory):
