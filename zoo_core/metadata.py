@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -18,12 +18,14 @@ from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.errors import MetadataError
 from zoo_core.frozen import FrozenDict
 from zoo_core.requirements import check_engine, check_requirement
-from zoo_core.wording import printable
+from zoo_core.wording import bytes_text, printable
 
 DOCUMENT_NAME = "metadata.json"
 TYPES = ("model", "dataset")
 #: Characters of a version; numbers of thousands of digits cannot be compared.
 MAX_VERSION = 128
+#: Bytes of a document, artifacts in it, files of an artifact, and levels of what is nested in its arguments.
+MAX_DOCUMENT, MAX_ARTIFACTS, MAX_FILES, MAX_DEPTH = 16 << 20, 10_000, 1_000, 64
 
 #: Suffix of a URI -> what the bytes are; the longest suffix is looked for first.
 _ARCHIVES = {
@@ -110,7 +112,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             MetadataError: It does not follow the format; the message has the file, the field and what was expected.
         """
+        if len(content) > MAX_DOCUMENT:
+            raise _malformed(url, "$", f"expected at most {bytes_text(MAX_DOCUMENT)}, found {bytes_text(len(content))}")
         document = _decoded(content, _Document, url, "$")
+        _check_count(document.artifacts or (), MAX_ARTIFACTS, "artifacts", url, "$.artifacts")
         application, group_id, artifact_id = (
             _text(value) for value in (document.application, document.groupId, document.artifactId)
         )
@@ -145,9 +150,11 @@ def is_document(content: Mapping[str, Any]) -> bool:
 
 def _artifact(content: msgspec.Raw, url: str, field: str, group_id: str) -> Artifact:
     item = _decoded(content, _ArtifactItem, url, field)
+    _check_count(item.files or (), MAX_FILES, "files", url, f"{field}.files")
     files = tuple(_file(key, raw, url, f"{field}.files.{key}") for key, raw in (item.files or {}).items())
     _check_distinct([file.name for file in files if file.name], url, f"{field}.files")
     arguments = item.arguments or {}
+    _check_depth(arguments, MAX_DEPTH, url, f"{field}.arguments")
     return Artifact(
         version=_version(item.version, url, f"{field}.version"),
         name=_text(item.name),
@@ -190,6 +197,21 @@ def _checked(texts: Iterable[str], check: Callable[[str], str], url: str, field:
         return tuple(check(text) for text in texts)
     except ValueError as error:
         raise _malformed(url, field, str(error)) from error
+
+
+def _check_count(items: Sized, limit: int, what: str, url: str, field: str) -> None:
+    if len(items) > limit:
+        raise _malformed(url, field, f"expected at most {limit} {what}, found {len(items)}")
+
+
+def _check_depth(value: Any, limit: int, url: str, field: str) -> None:
+    """What is nested without end would be a RecursionError wherever it is looked at."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if inside and limit == 0:
+        raise _malformed(url, field, f"expected at most {MAX_DEPTH} levels, found more")
+    for item in inside:
+        if isinstance(item, dict | list):
+            _check_depth(item, limit - 1, url, field)
 
 
 def _version(value: Text, url: str, field: str) -> str | None:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import PluginError, RepositoryError, ZooError
@@ -39,8 +38,8 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, source=msgspec.structs.replace(self.source, is_named=True))
 
 
-def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
-    """What makes a repository of an address: a folder, ``file://``, ``package://``, ``http(s)://``, or a store's."""
+def opener(transfer: Transfer, *, max_index_size: int | None = None) -> Opener:
+    """What makes a repository of an address: a folder, or one of the `KINDS`."""
 
     def open_address(url: str) -> Repository:
         try:
@@ -52,15 +51,15 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
     def open_kind(url: str) -> Repository:
         scheme = urlsplit(url).scheme
         if scheme in ("http", "https"):
-            return HttpRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
+            return HttpRepository(url, transfer=transfer, max_index_size=max_index_size)
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
             return FolderRepository(url_path(url), transfer=transfer)
         if scheme in STORES:
-            return StoreRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
+            return StoreRepository(url, transfer=transfer, max_index_size=max_index_size)
         if scheme == hub.SCHEME:
-            return hub.HubRepository(url, transfer=transfer, known=cache.known_index, max_age_s=max_age_s)
+            return hub.HubRepository(url, transfer=transfer, max_index_size=max_index_size)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(

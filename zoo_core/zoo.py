@@ -24,6 +24,7 @@ from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.errors import (
+    AmbiguousModelError,
     CriteriaError,
     EngineNotInstalledError,
     ModelNotFoundError,
@@ -33,7 +34,9 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
+from zoo_core.free_text import distance, has_all, words_of
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
+from zoo_core.places import Place as Located
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
@@ -103,6 +106,7 @@ class ModelZoo:
         self._given = None if repositories is None else list(repositories)
         self._config: Config = load_config(config)
         self._offline = offline
+        self._refreshes = refresh
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
         self._cache = Cache(
@@ -134,7 +138,7 @@ class ModelZoo:
             credentials=Credentials(credentials),
             mirrors=self._config.mirrors,
         )
-        return opener(self._cache, transfer, self._max_age_s)
+        return opener(transfer, max_index_size=self._config.max_index_size)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
@@ -142,7 +146,10 @@ class ModelZoo:
             places = given_places(self._given, self._opened, is_named=False)
         else:
             places = [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
-        return Catalogue(places, self._cache, self._engines.names)
+        return self._catalogue_of(places)
+
+    def _catalogue_of(self, places: Sequence[Located]) -> Catalogue:
+        return Catalogue(places, self._cache, self._engines.names, self._max_age_s)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         answer: Mapping[str, str] | None = self._hooks.first("zoo_authorise_request", url=url, headers=headers)
@@ -179,16 +186,17 @@ class ModelZoo:
 
         Args:
             what: Criteria, a record, or a MODEL as on the command line; keywords replace its fields.
-            text: Words that must occur in ids, names, descriptions or properties.
+            text: Words that must occur in ids, names, descriptions or properties; the best hits come first then.
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
 
         Raises:
             CriteriaError: The question is wrong.
         """
-        accepted = self._explained(self._question(what, model_urls, fields), with_reasons=False).accepted
-        words = (text or "").lower().split()
-        return [record for record in accepted if all(word in _searchable(record) for word in words)]
+        words = words_of(text)
+        found = self._explained(self._fresh(what, model_urls, fields), words=words, with_reasons=False).accepted
+        # Among equally good ones the order stays.
+        return sorted(found, key=lambda record: distance(record, words)) if words else found
 
     def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
         """Which artifacts a load could take, and why each other one is refused, nearest miss first.
@@ -198,7 +206,7 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
         """
-        return self._explained(self._question(what, model_urls, fields), for_load=True)
+        return self._explained(self._fresh(what, model_urls, fields), for_load=True)
 
     def info(
         self,
@@ -233,7 +241,7 @@ class ModelZoo:
             material = material_of_path(_source(model_path), how)
             engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
             return describe_file(material, engine, self._installed, how)
-        question = self._question(what, model_urls, fields)
+        question = self._fresh(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
@@ -264,8 +272,7 @@ class ModelZoo:
             RepositoryError: A file cannot be had.
             CacheError: The cache, or ``to``, cannot be written.
         """
-        question = self._question(what, model_urls, fields)
-        record = self._chosen(question)
+        question, record = self._wanted(what, model_urls, fields)
         folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
         if to is not None:
             folder = copy_folder(folder, Path(to))
@@ -315,7 +322,7 @@ class ModelZoo:
             keywords["engine"] = implied
         check_names(keywords, beside=(item.name for item in dataclasses.fields(How)))
         if model_path is None:
-            return self._load_artifact(self._question(what, model_urls, keywords), how)
+            return self._load_artifact(*self._wanted(what, model_urls, keywords, for_load=True), how)
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
 
@@ -369,9 +376,8 @@ class ModelZoo:
 
     # From a question to an answer.
 
-    def _question(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
-        check_names(fields)
-        catalogue = self._restricted(model_urls)
+    def _question(self, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is known; nobody is asked whether that is up to date."""
         match what:
             case None:
                 return _Question(Criteria(**fields), catalogue)
@@ -386,6 +392,48 @@ class ModelZoo:
                 return self._named(what, catalogue, fields)
         raise TypeError(f"expected Criteria, a ModelRecord or text, not {type(what).__name__}")
 
+    def _fresh(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is up to date."""
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        return self._renewed(self._question(what, catalogue, fields), what, catalogue, fields)
+
+    def _renewed(self, question: _Question, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """The same question, once the repositories have been asked of which too old a state is known."""
+        # A record is its own answer, whatever its repository holds now.
+        is_asked = question.record is None and question.catalogue.revalidate()
+        # Which part of a MODEL is a group id is told by the repositories.
+        return self._question(what, catalogue, fields) if is_asked and question.catalogue is catalogue else question
+
+    def _wanted(
+        self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any], *, for_load: bool = False
+    ) -> tuple[_Question, ModelRecord]:
+        """The one artifact whose files are wanted.
+
+        Where what is known names one whose files are all here, nobody is asked.
+
+        Raises:
+            ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
+        """
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        question = self._question(what, catalogue, fields)
+        here = None if self._refreshes else self._here(question, for_load=for_load)
+        if here is not None:
+            return question, here
+        question = self._renewed(question, what, catalogue, fields)
+        return question, self._chosen(question, for_load=for_load)
+
+    def _here(self, question: _Question, *, for_load: bool) -> ModelRecord | None:
+        """The artifact that what is known answers with, if there is one and its files are on this machine."""
+        if question.record is not None or not question.catalogue.is_stale:
+            return None
+        try:
+            record = choose(self._explained(question, for_load=for_load, with_reasons=False).accepted)
+        except (AmbiguousModelError, IndexError):
+            return None
+        return record if record.cached else None
+
     def _named(self, text: str, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
         if reference.as_path(text) is not None:
             raise CriteriaError(f"{text!r} is a path: give it as model_path={text!r}")
@@ -399,7 +447,7 @@ class ModelZoo:
             model_urls = [model_urls]
         if not model_urls:
             return self._catalogue
-        return Catalogue(named_places(model_urls, self._catalogue.places, self._opened), self._cache, self._engines.names)
+        return self._catalogue_of(named_places(model_urls, self._catalogue.places, self._opened))
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
         """A record may come from a repository that only the call which found it named."""
@@ -407,7 +455,14 @@ class ModelZoo:
             return catalogue
         return self._restricted([record.repository])
 
-    def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
+    def _explained(
+        self, question: _Question, *, words: Sequence[str] = (), for_load: bool = False, with_reasons: bool = True
+    ) -> Explanation:
+        """What answers a question; with reasons, what comes nearest too.
+
+        Args:
+            words: In lower case; all of them must occur.
+        """
         catalogue, criteria = question.catalogue, question.criteria
         incompatible = self._engines.incompatible() if for_load else {}
         here = Surroundings(
@@ -416,14 +471,21 @@ class ModelZoo:
             for_load=for_load,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
-        records = catalogue.records if question.record is None else [_alone(catalogue.completed(question.record))]
-        explanation = select(criteria, records, here, with_reasons=with_reasons)
+        if question.record is not None:
+            explanation = select(criteria, [_alone(catalogue.completed(question.record))], here, with_reasons=with_reasons)
+            messages = []
+        else:
+            records, unseen = catalogue.considered(criteria) if with_reasons else (catalogue.candidates(criteria, words), 0)
+            records = [record for record in records if has_all(record, words)] if words else records
+            explanation = select(criteria, records, here, claims=catalogue, with_reasons=with_reasons)
+            explanation = msgspec.structs.replace(explanation, unseen=unseen)
+            messages = catalogue.messages
         accepted = [catalogue.completed(record) for record in explanation.accepted]
         ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=tuple(accepted))
-        return Explanation(
+        return msgspec.structs.replace(
+            explanation,
             accepted=accepted if ordered is None else list(ordered),
-            refused=explanation.refused,
-            messages=[*catalogue.messages, *self._hooks.errors.values()],
+            messages=[*messages, *self._hooks.errors.values()],
         )
 
     def _chosen(self, question: _Question, *, for_load: bool = False) -> ModelRecord:
@@ -432,7 +494,9 @@ class ModelZoo:
         Raises:
             ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
         """
-        explanation = self._explained(question, for_load=for_load)
+        explanation = self._explained(question, for_load=for_load, with_reasons=False)
+        if not explanation.accepted:
+            explanation = self._explained(question, for_load=for_load)
         for message in explanation.messages if explanation.accepted else ():
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
@@ -450,11 +514,10 @@ class ModelZoo:
 
     # From an answer to a model.
 
-    def _load_artifact(self, question: _Question, how: How) -> Model:
+    def _load_artifact(self, question: _Question, record: ModelRecord, how: How) -> Model:
         from zoo_core.loader import refuse_named_program
         from zoo_core.material import material_of
 
-        record = self._chosen(question, for_load=True)
         refuse_named_program(record, how)
         repository = self._repository(question, record)
         asked = question.criteria.engine
@@ -516,12 +579,6 @@ def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | byt
         what = "a text stream" if isinstance(content, str) else f"a {type(model_path).__name__}"
         raise TypeError(f"model_path: expected a path, bytes or a stream opened in binary mode ('rb'), not {what}")
     return content
-
-
-def _searchable(record: ModelRecord) -> str:
-    properties = (f"{key}={value}" for key, value in record.properties.items())
-    parts = (record.group_id, record.artifact_id, record.name, record.metadata.name, record.description, record.application)
-    return " ".join([*parts, *properties]).lower()
 
 
 def _alone(record: ModelRecord) -> ModelRecord:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -22,17 +23,15 @@ from zoo_core.__about__ import __version__
 from zoo_core.artifact import ArtifactFile
 from zoo_core.credentials import origin
 from zoo_core.errors import IntegrityError, OfflineError, PackageNotInstalledError, RepositoryError, ZooError
-from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
-from zoo_core.repository.base import Repository
-from zoo_core.repository.http import INDEX_NAME, MAX_INDEX
-from zoo_core.repository.known import MAX_DOCUMENT, Entry, Listed, decoded, documents_of, encoded, entry_of, unpacked
+from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
+from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
+from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_listing
+from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.requirements import install_line
 from zoo_core.stopping import Stop, at_once
-from zoo_core.transfer import Transfer, bounded_body
+from zoo_core.transfer import Transfer
 from zoo_core.wording import listing, printable, shown_url
-
-if TYPE_CHECKING:
-    from zoo_core.repository.http import KnownIndex
 
 SCHEME = "hf"
 EXTRA = "zoo-core[huggingface]"
@@ -84,8 +83,7 @@ class HubRepository(Repository):
     Args:
         url: The address.
         transfer: Fetches files; says whether the network is forbidden.
-        known: Gives what keeps a listing between processes, by a name.
-        max_age_s: Seconds for which a known listing is used without asking.
+        max_index_size: Bytes that its index may have.
 
     Raises:
         RepositoryError: The address names no model of a hub.
@@ -94,7 +92,7 @@ class HubRepository(Repository):
 
     is_remote = True
 
-    def __init__(self, url: str, *, transfer: Transfer, known: Callable[[str], KnownIndex], max_age_s: float) -> None:
+    def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
         self.url = url
         self._name, self._revision = _parsed(url)
         if importlib.util.find_spec("huggingface_hub") is None:
@@ -104,7 +102,7 @@ class HubRepository(Repository):
             is_offline=lambda: transfer.is_offline() or _is_offline(),
             authorise=lambda to, headers: _signed(to, transfer.authorise(to, headers)),
         )
-        self._listed = Listed(url, known(f"{_endpoint()} {url}"), max_age_s)
+        self._max_index_size = max_index_size or MAX_INDEX
         self._problems: tuple[str, ...] = ()
 
     @property
@@ -115,12 +113,30 @@ class HubRepository(Repository):
     def documents(self) -> Iterator[Metadata]:
         """The documents of its tree, or the one that is made of a plain model."""
         problems: list[str] = []
-        yield from documents_of(self._listed.content(self._ask), self.url, "", problems)
+        yield from documents_of(self, self.entries(), problems)
         self._problems = tuple(problems)
 
+    def entries(self) -> Iterator[Entry]:
+        """All documents; without an index, none is read yet."""
+        listing = self.listing()
+        return iter(()) if listing is None else listing.entries
+
+    def decoded(self, path: str, content: bytes) -> Metadata:
+        """A document, whose files are those of the commit that it was listed at."""
+        commit, _, document = content.partition(b"\n")
+        return Metadata.from_json(document, _address(self._name, commit.decode("ascii", "replace"), path), path=path)
+
     def fingerprint(self) -> str:
-        """The digest of the listing, in which the commit is."""
-        return hashlib.sha256(self._listed.content(self._ask)).hexdigest()
+        """The commit."""
+        return str(self._found().sha)
+
+    def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
+        """What the commit holds that the revision is now; one request tells where it is the known one."""
+        found = self._found()
+        state = {"commit": str(found.sha)}
+        if known is not None and known.get("commit") == state["commit"]:
+            return None
+        return _Commit(self.url, self._name, found, self._transfer).listing(state, self._max_index_size)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """The body of a file's address, from an offset on."""
@@ -130,8 +146,8 @@ class HubRepository(Repository):
         """What fetches its files; the user's token goes to the hub and nowhere else."""
         return self._transfer
 
-    def _ask(self, known: tuple[bytes, str] | None) -> tuple[bytes, str]:
-        """The listing of the commit that the revision is now, and that commit."""
+    def _found(self) -> Any:
+        """The hub's ``ModelInfo`` of the revision, with what is known of its files."""
         if self._transfer.is_offline():
             raise OfflineError(
                 f"offline: {shown_url(self.url)} is not on this machine and offline mode forbids the network", self.url
@@ -142,12 +158,9 @@ class HubRepository(Repository):
             found = HfApi(endpoint=_endpoint(), library_name="zoo-core", library_version=__version__).model_info(
                 self._name, revision=self._revision, files_metadata=True, timeout=_WAIT_S
             )
-        commit = str(found.sha or "")
-        if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        if not re.fullmatch(r"[0-9a-f]{40,64}", str(found.sha)):
             raise RepositoryError(f"{shown_url(self.url)}: the hub names no commit", self.url)
-        if known is not None and known[1] == commit:
-            return known
-        return encoded(_Commit(self.url, self._name, commit, found, self._transfer).entries()), commit
+        return found
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -183,43 +196,65 @@ class _Commit:
         found: The hub's ``ModelInfo`` with the metadata of its files.
     """
 
-    def __init__(self, url: str, name: str, commit: str, found: Any, transfer: Transfer) -> None:
-        self._url, self._name, self._commit, self._found, self._transfer = url, name, commit, found, transfer
+    def __init__(self, url: str, name: str, found: Any, transfer: Transfer) -> None:
+        self._url, self._name, self._commit, self._found, self._transfer = url, name, str(found.sha), found, transfer
         self._files: dict[str, Any] = {item.rfilename: item for item in found.siblings or ()}
         self._read: dict[str, bytes] = {}
 
-    def entries(self) -> list[Entry]:
+    def listing(self, state: Mapping[str, str], max_index_size: int) -> Listing:
         """All documents."""
-        paths = [path for path in self._files if path.partition("/")[0] in TYPES and path.rpartition("/")[2] == DOCUMENT_NAME]
-        index = next((name for name in (f"{INDEX_NAME}.gz", INDEX_NAME) if name in self._files), None)
+        paths = sorted(
+            path for path in self._files if path.partition("/")[0] in TYPES and path.rpartition("/")[2] == DOCUMENT_NAME
+        )
+        index = next((name for name in reversed(INDEX_NAMES) if name in self._files), None)
         if paths and index is not None:
-            content = self._content(index, MAX_INDEX)
-            content = unpacked(content, self._address(index), MAX_INDEX) if index.endswith(".gz") else content
-            given = decoded(content, self._address(index))
-            return [msgspec.structs.replace(entry, url=self._address(entry.path)) for entry in given]
+            content, address = self._content(index, max_index_size), _address(self._name, self._commit, index)
+            held = ExitStack()
+            return index_listing(io.BytesIO(content), address, state, held, max_size=max_index_size, made=self._kept)
         if len(paths) > MAX_DOCUMENTS:
             raise RepositoryError(
                 f"{shown_url(self._url)}: {len(paths)} documents and no {INDEX_NAME}: its owner runs `zoo index`", self._url
             )
-        if paths:
-            return at_once([functools.partial(self._entry, path) for path in sorted(paths)], Stop(), _CONNECTIONS)
-        return [self._model()]
+        return Listing(self._trees(paths) if paths else self._alone(), state)
 
-    def _entry(self, path: str) -> Entry:
-        address = self._address(path)
+    def _trees(self, paths: Sequence[str]) -> Generator[Entry]:
+        ahead = ReadAhead(paths, self._documents)
+        for number, path in enumerate(paths):
+            yield Entry(path, self._commit.encode(), functools.partial(ahead.read, number))
+
+    def _documents(self, paths: Sequence[str]) -> list[bytes | RepositoryError]:
+        return at_once([functools.partial(self._document, path) for path in paths], Stop(), _CONNECTIONS)
+
+    def _document(self, path: str) -> bytes | RepositoryError:
         try:
-            return entry_of(path, self._content(path, MAX_DOCUMENT), address)
-        except (RepositoryError, IntegrityError) as error:
-            return Entry(path=path, problem=str(error))
+            return self._kept(self._content(path, MAX_DOCUMENT))
+        except OfflineError:
+            raise
+        except RepositoryError as error:
+            return error
+        except IntegrityError as error:
+            return RepositoryError(str(error), error.url)
+
+    def _kept(self, document: bytes) -> bytes:
+        """A document with its commit, which is a part of its address."""
+        return self._commit.encode() + b"\n" + document
 
     # A model that is no tree of ours.
 
-    def _model(self) -> Entry:
+    def _alone(self) -> Generator[Entry]:
         """The document that such a model would have."""
+        # Now, and not when it is wanted: without one there is no listing.
+        path, content = self._model()
+        return (Entry(path, hashlib.sha256(item).digest(), functools.partial(bytes, item)) for item in [content])
+
+    def _model(self) -> tuple[str, bytes]:
         owner, _, short = self._name.rpartition("/")
         group, task = (f"hf.{owner}" if owner else "hf"), _TASKS.get(str(self._found.pipeline_tag), "")
         main, *parts = self._weights()
         config = self._config()
+        folders = [*(task.split("/") if task else []), *group.split("."), short]
+        path = "/".join(["model", *folders, DOCUMENT_NAME])
+        up = "../" * path.count("/")
         names = {"parameters": main, **{part: part for part in parts}, **({"config": _CONFIG} if config is not None else {})}
         document = {
             "metadataVersion": "0.2",
@@ -234,13 +269,11 @@ class _Commit:
                 {
                     "version": self._commit,
                     "properties": self._properties(config or {}),
-                    "files": {key: self._item(name) for key, name in names.items()},
+                    "files": {key: self._item(name, up) for key, name in names.items()},
                 }
             ],
         }
-        folders = [*(task.split("/") if task else []), *group.split("."), short]
-        path = "/".join(["model", *folders, DOCUMENT_NAME])
-        return entry_of(path, json.dumps(document).encode(), self._address(DOCUMENT_NAME))
+        return path, self._kept(json.dumps(document).encode())
 
     def _weights(self) -> list[str]:
         """The file with the parameters, or the index of several and these."""
@@ -257,11 +290,11 @@ class _Commit:
             f"{shown_url(self._url)}: it holds neither a tree with model/.../{DOCUMENT_NAME} nor one model: {what}", self._url
         )
 
-    def _item(self, name: str) -> dict[str, Any]:
+    def _item(self, name: str, up: str) -> dict[str, Any]:
         """A file with its full digest: LFS has that; what git keeps is read and checked against git's own."""
         known = self._files[name]
         sha256 = known.lfs.sha256 if known.lfs else hashlib.sha256(self._content(name, _MAX_PLAIN)).hexdigest()
-        return {"uri": quote(name), "size": known.lfs.size if known.lfs else known.size, "sha256": sha256}
+        return {"uri": up + quote(name), "size": known.lfs.size if known.lfs else known.size, "sha256": sha256}
 
     def _config(self) -> Mapping[str, Any] | None:
         if _CONFIG not in self._files:
@@ -283,9 +316,6 @@ class _Commit:
 
     # Its bytes.
 
-    def _address(self, path: str) -> str:
-        return f"{_endpoint()}/{self._name}/resolve/{self._commit}/{quote(path)}"
-
     def _content(self, path: str, limit: int) -> bytes:
         """The bytes of a file, which are those that the commit names.
 
@@ -295,9 +325,8 @@ class _Commit:
         """
         if path in self._read:
             return self._read[path]
-        url = self._address(path)
-        with self._transfer.open(url) as response:
-            content = bounded_body(response, url, limit)
+        url = _address(self._name, self._commit, path)
+        content = fetched(self._transfer, url, limit)
         known = self._files[path]
         if known.lfs:
             expected, found = f"sha256:{known.lfs.sha256}", f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -308,6 +337,10 @@ class _Commit:
         if expected != found:
             raise IntegrityError(f"{shown_url(url)}: expected {expected}, got {found}", expected=expected, found=found, url=url)
         return self._read.setdefault(path, content)
+
+
+def _address(name: str, commit: str, path: str) -> str:
+    return f"{_endpoint()}/{name}/resolve/{commit}/{quote(path)}"
 
 
 def _parsed(url: str) -> tuple[str, str | None]:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import quote, unquote, urlsplit
-
-import msgspec
 
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import OfflineError, PackageNotInstalledError, RepositoryError, ZooError
-from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
-from zoo_core.repository.base import Repository
-from zoo_core.repository.http import INDEX_NAME, MAX_INDEX
-from zoo_core.repository.known import MAX_DOCUMENT, Entry, Listed, documents_of, encoded, entry_of, unpacked
+from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
+from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
+from zoo_core.repository.listed import ReadAhead, documents_of, index_listing
+from zoo_core.repository.stream import MAX_INDEX, too_large
 from zoo_core.requirements import install_line
 from zoo_core.sources import PART, Parts
 from zoo_core.transfer import WEB_SCHEMES, Transfer
-from zoo_core.wording import bytes_text, shown_url
-
-if TYPE_CHECKING:
-    from zoo_core.repository.http import KnownIndex
+from zoo_core.wording import shown_url
 
 #: Scheme -> the import name and the distribution that brings it to fsspec. What reads this machine's files, the web or
 #: somebody's archive by the same means is not among them: those are other kinds of repository, with rules of their own.
@@ -47,8 +45,8 @@ EXTRA = "zoo-core[fsspec]"
 _HERE = "memory"
 #: Documents of a store without an index, which are read one by one.
 MAX_DOCUMENTS = 100_000
-#: Documents that are asked for together.
-_AT_ONCE = 64
+#: Bytes of an index that are kept in memory; a longer one is put on the disk.
+_IN_MEMORY = 8 << 20
 #: What fsspec's file systems tell of an object's state, each in its own words.
 _STATE = (
     "ETag",
@@ -76,8 +74,7 @@ class StoreRepository(Repository):
     Args:
         url: The prefix, such as ``s3://bucket/zoo``; its characters stand as they are, not percent-encoded.
         transfer: Fetches the files that its documents name on the web, and says whether the network is forbidden.
-        known: Keeps the listing between processes.
-        max_age_s: Seconds for which a known listing is used without asking.
+        max_index_size: Bytes that its index may have.
 
     Raises:
         RepositoryError: The address is none of a store.
@@ -86,16 +83,15 @@ class StoreRepository(Repository):
 
     has_parts = True
 
-    def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex | None = None, max_age_s: float = 0.0) -> None:
+    def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
         self.url = url
         self._scheme, _, place = url.partition("://")
         place = place.rstrip("/")
         _check_address(url, self._scheme, place)
         _check_installed(url, self._scheme)
         self.is_remote = self._scheme != _HERE
-        self._transfer = transfer
+        self._transfer, self._max_index_size = transfer, max_index_size or MAX_INDEX
         self._root = f"{self._scheme}://{quote(place, safe='/@:')}/"
-        self._listed = Listed(url, known if self.is_remote else None, max_age_s)
         self._problems: tuple[str, ...] = ()
 
     @property
@@ -106,12 +102,33 @@ class StoreRepository(Repository):
     def documents(self) -> Iterator[Metadata]:
         """All documents of its index; without one, all that lie below ``model`` and ``dataset``."""
         problems: list[str] = []
-        yield from documents_of(self._listed.content(self._ask), self.url, self._root, problems)
+        yield from documents_of(self, self.entries(), problems)
         self._problems = tuple(problems)
 
+    def entries(self) -> Iterator[Entry]:
+        """All documents, each with what the store says of its state; without an index, none is read yet."""
+        listing = self.listing()
+        return iter(()) if listing is None else listing.entries
+
+    def decoded(self, path: str, content: bytes) -> Metadata:
+        """A document of the store."""
+        return Metadata.from_json(content, self._root + quote(path), path=path)
+
     def fingerprint(self) -> str:
-        """The digest of the listing."""
-        return hashlib.sha256(self._listed.content(self._ask)).hexdigest()
+        """What the store says of the state of its index, or of all its documents."""
+        with self._asking(self.url) as store:
+            return _state(self._found(store))
+
+    def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
+        """The index, or all documents; one request tells where an index has not changed."""
+        with self._asking(self.url) as store:
+            found = self._found(store)
+            state = _state(found)
+            if known is not None and known.get("state") == state:
+                return None
+            if _name(found[0]) in INDEX_NAMES:
+                return self._index(found[0], state)
+            return Listing(self._gathered(found), {"state": state})
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """A file of the store or of the web, from an offset on."""
@@ -149,26 +166,13 @@ class StoreRepository(Repository):
 
     # What it lists.
 
-    def _ask(self, known: tuple[bytes, str] | None) -> tuple[bytes, str]:
-        """The listing and its state, which tells whether it is the known one."""
-        with self._asking(self.url) as store:
-            there = {_name(item): item for item in store.ls(self._prefix, detail=True)}
-            index = next((there[name] for name in (f"{INDEX_NAME}.gz", INDEX_NAME) if name in there), None)
-            found = [index] if index is not None else self._found(store, there)
-            state = _state(found)
-            if known is not None and known[1] == state:
-                return known
-            return (self._index(store, index) if index is not None else self._gathered(store, found)), state
-
-    def _index(self, store: Any, item: Mapping[str, Any]) -> bytes:
-        # A part of it, since that needs no question for its size, and ends whatever was said of that.
-        content = bytes(store.cat_file(item["name"], start=0, end=MAX_INDEX + 1))
-        if len(content) > MAX_INDEX:
-            raise RepositoryError(f"{shown_url(self.url)}: its index has more than {bytes_text(MAX_INDEX)}", self.url)
-        return unpacked(content, f"{self._root}{INDEX_NAME}.gz", MAX_INDEX) if _name(item).endswith(".gz") else content
-
-    def _found(self, store: Any, there: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """All documents, in the order of their paths."""
+    def _found(self, store: Any) -> list[Mapping[str, Any]]:
+        """Its index; without one all documents, in the order of their paths."""
+        there = {_name(item): item for item in store.ls(self._prefix, detail=True)}
+        # The smaller one first.
+        index = next((there[name] for name in reversed(INDEX_NAMES) if name in there), None)
+        if index is not None:
+            return [index]
         found: list[Mapping[str, Any]] = []
         for kind in TYPES:
             below = store.find(f"{self._prefix}/{kind}", detail=True).values() if kind in there else ()
@@ -185,23 +189,33 @@ class StoreRepository(Repository):
             )
         return sorted(found, key=lambda item: str(item["name"]))
 
-    def _gathered(self, store: Any, found: Sequence[Mapping[str, Any]]) -> bytes:
-        """An index of documents that are read one by one, many at once."""
-        entries: list[Entry] = []
-        for first in range(0, len(found), _AT_ONCE):
-            paths = [str(item["name"]) for item in found[first : first + _AT_ONCE]]
-            # One byte more than is taken, whatever the listing said of the size.
-            contents = store.cat_ranges(paths, [0] * len(paths), [MAX_DOCUMENT + 1] * len(paths), on_error="return")
-            entries += map(self._entry, paths, contents)
-        return encoded(entries)
+    def _index(self, item: Mapping[str, Any], state: str) -> Listing:
+        address = self._root + _name(item)
+        index = _Object(self, address, str(item["name"]), item)
+        if index.size > self._max_index_size:
+            raise too_large(address, self._max_index_size)
+        with ExitStack() as stack:
+            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
+            for start in range(0, index.size, PART):
+                spool.write(index.read(start, min(start + PART, index.size)))
+            return index_listing(spool, address, {"state": state}, stack.pop_all(), max_size=self._max_index_size)
 
-    def _entry(self, path: str, content: object) -> Entry:
-        inside = path.removeprefix(self._prefix).lstrip("/")
-        url = shown_url(f"{self._root}{inside}")
-        if isinstance(content, Exception):
-            return Entry(path=inside, problem=f"{url}: {_reason(content)}")
-        found = entry_of(inside, content if isinstance(content, bytes) else b"", url)
-        return msgspec.structs.replace(found, url="")
+    def _gathered(self, found: Sequence[Mapping[str, Any]]) -> Generator[Entry]:
+        """The documents, which are read one by one, many at once."""
+        ahead = ReadAhead([str(item["name"]) for item in found], self._contents)
+        for number, item in enumerate(found):
+            path = str(item["name"]).removeprefix(self._prefix).lstrip("/")
+            yield Entry(path, _state([item]).encode(), functools.partial(ahead.read, number))
+
+    def _contents(self, paths: Sequence[str]) -> list[bytes | RepositoryError]:
+        with self._asking(self.url) as store:
+            # One byte more than a document may have, whatever the listing said of the size.
+            ends = [MAX_DOCUMENT + 1] * len(paths)
+            contents = store.cat_ranges(list(paths), [0] * len(paths), ends, on_error="return")
+        return [
+            content if isinstance(content, bytes) else RepositoryError(f"{self._scheme}://{path}: {_reason(content)}")
+            for path, content in zip(paths, contents, strict=True)
+        ]
 
     # The store itself.
 

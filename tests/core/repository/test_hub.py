@@ -16,7 +16,6 @@ from tests.commands import Commands, Done
 from tests.hub import COMMIT, Hub
 from tests.installed import each_engine
 from zoo_core import PackageNotInstalledError, RepositoryError
-from zoo_core.cache import Cache
 from zoo_core.indexing import write_index
 from zoo_core.repository.hub import HubRepository
 from zoo_core.transfer import Transfer
@@ -235,11 +234,11 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize(
         "url", ["hf://", "hf://acme/net/file", "hf://acme/net@", "hf://acme/../net", "hf://acme/a--b", "hf://acme/n t"]
     )
-    def test_an_address_that_names_no_model_is_refused(self, url, tmp_path):
+    def test_an_address_that_names_no_model_is_refused(self, url):
         with pytest.raises(RepositoryError, match="expected hf://owner/name or hf://owner/name@revision"):
-            HubRepository(url, transfer=Transfer(), known=Cache(tmp_path).known_index, max_age_s=0)
+            HubRepository(url, transfer=Transfer())
 
-    def test_a_library_that_is_missing_is_named_with_the_line_that_installs_it(self, tmp_path, monkeypatch):
+    def test_a_library_that_is_missing_is_named_with_the_line_that_installs_it(self, monkeypatch):
         monkeypatch.setattr("zoo_core.repository.hub.importlib.util.find_spec", lambda _: None)
         with pytest.raises(PackageNotInstalledError, match=r'pip install "zoo-core\[huggingface\]"$'):
-            HubRepository(REPOSITORY, transfer=Transfer(), known=Cache(tmp_path).known_index, max_age_s=0)
+            HubRepository(REPOSITORY, transfer=Transfer())

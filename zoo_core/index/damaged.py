@@ -1,0 +1,7 @@
+"""The error for a file of the catalogue that is of no use; told apart without SQLite."""
+
+from zoo_core.errors import CacheError
+
+
+class DamagedIndexError(CacheError):
+    """A file is none of ours any more; whoever meets it makes a new one."""
