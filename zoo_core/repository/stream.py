@@ -71,7 +71,7 @@ def _unpacked(stream: IO[bytes]) -> IO[bytes]:
     """The bytes of a stream, unpacked if they are compressed: servers call one file by both names."""
     start = stream.read(len(_GZIP_MAGIC))
     stream.seek(0)
-    return gzip.GzipFile(fileobj=stream) if start == _GZIP_MAGIC else stream
+    return gzip.GzipFile(fileobj=stream, mode="rb") if start == _GZIP_MAGIC else stream
 
 
 class _Text:
