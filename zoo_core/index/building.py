@@ -61,7 +61,7 @@ def _connected(path: str) -> sqlite3.Connection:
 
 
 def _fill(connection: sqlite3.Connection, repository: Repository, listing: Listing, known: About | None) -> None:
-    with damage(), closing(listing.entries):
+    with damage(), listing:
         connection.executescript(_FAST)
         about = _Building(connection, repository, known).taken(listing)
         connection.execute("REPLACE INTO about VALUES ('about', ?)", (msgspec.json.encode(about).decode(),))

@@ -60,21 +60,21 @@ class Shelf:
         """
         from zoo_core.index.building import build
 
-        # A known file may turn out to be damaged when it is changed, and then it counts for nothing.
-        for basis in (known, None) if known is not None else (None,):
-            listing = repository.listing(None if basis is None else basis.state)
-            if listing is None and basis is not None:
-                # A folder is looked at each time.
-                if repository.is_remote:
-                    self._confirm(url, basis)
-                return Known(basis.database, basis.path, 0.0)
-            if listing is None or not self._is_writable():
-                break
+        listing = repository.listing(None if known is None else known.state)
+        if listing is None and known is not None:
+            # A folder is looked at each time.
+            if repository.is_remote:
+                self._confirm(url, known)
+            return Known(known.database, known.path, 0.0)
+        if not self._is_writable():
+            return Known(build(repository, listing or Listing()), None, 0.0)
+        # A known file may turn out to be damaged when it is changed, and a disk to be full.
+        with contextlib.suppress(DamagedIndexError):
+            return self._taken(url, repository, listing or Listing(), known)
+        if known is not None:
             with contextlib.suppress(DamagedIndexError):
-                return self._taken(url, repository, listing, basis)
-            self.discard(url)
-        listing = repository.listing(None)
-        return Known(build(repository, listing or Listing(entry for entry in ())), None, 0.0)
+                return self._taken(url, repository, repository.listing(None) or Listing(), None)
+        return Known(build(repository, repository.listing(None) or Listing()), None, 0.0)
 
     def _taken(self, url: str, repository: Repository, listing: Listing, basis: Known | None) -> Known:
         """Make a file of a listing and open it; what did not change is taken from another one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,15 +34,23 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """All that a repository holds now.
+    """All that a repository holds now; to be closed.
 
     Attributes:
         entries: Read once, in the repository's order.
         state: What the repository wants to be told the next time that it is asked.
+        close: Gives up what the entries are read from.
     """
 
-    entries: Generator[Entry]
+    entries: Iterator[Entry] = iter(())
     state: Mapping[str, str] = {}
+    close: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Listing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Repository(ABC):
@@ -102,7 +110,7 @@ class Repository(ABC):
         fingerprint = self.fingerprint()
         if known is not None and known.get("fingerprint") == fingerprint:
             return None
-        return Listing((entry for entry in self.entries()), {"fingerprint": fingerprint})
+        return Listing(iter(self.entries()), {"fingerprint": fingerprint})
 
     def entries(self) -> Iterable[Entry]:
         """All its documents, so that those which are known already need not be read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, cast
@@ -50,8 +50,7 @@ class HttpRepository(Repository):
     def documents(self) -> Iterator[Metadata]:
         """All documents of the index; a malformed one is put into `problems`."""
         problems = []
-        listing = self.listing()
-        for entry in listing.entries if listing is not None else ():
+        for entry in self.entries():
             try:
                 yield self._document(entry.path, entry.read())
             except MetadataError as error:
@@ -68,14 +67,13 @@ class HttpRepository(Repository):
 
     def fingerprint(self) -> str:
         """What its server says of the index, or else a digest of it."""
-        listing = self._listed(None)
-        state = {} if listing is None else listing.state
-        return state.get("etag") or state.get("last_modified") or state.get("sha256", "")
+        with self.listing() or Listing() as listing:
+            return listing.state.get("etag") or listing.state.get("last_modified") or listing.state.get("sha256", "")
 
     def entries(self) -> Iterator[Entry]:
         """All documents of the index, as they are written there."""
-        listing = self._listed(None)
-        return iter(()) if listing is None else listing.entries
+        with self.listing() or Listing() as listing:
+            yield from listing.entries
 
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """The index, by one request, which the server answers in a few bytes where nothing has changed."""
@@ -135,7 +133,7 @@ class HttpRepository(Repository):
             for entry in self._index(spool, address):
                 del entry
             state = {"name": name, "address": place, **found}
-            return Listing(self._given(spool, address, stack.pop_all()), state)
+            return Listing(self._given(spool, address), state, stack.pop_all().close)
 
     def _fetched(self, address: str, known: Mapping[str, str], spool: IO[bytes]) -> dict[str, str] | None:
         """Put an index into a file; None where it has not changed."""
@@ -172,11 +170,10 @@ class HttpRepository(Repository):
         spool.seek(0)
         return index_entries(spool, address, max_size=self._max_index_size)
 
-    def _given(self, spool: IO[bytes], address: str, held: ExitStack) -> Generator[Entry]:
-        with held:
-            for entry in self._index(spool, address):
-                content = bytes(entry.metadata)
-                yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
+    def _given(self, spool: IO[bytes], address: str) -> Iterator[Entry]:
+        for entry in self._index(spool, address):
+            content = bytes(entry.metadata)
+            yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
 
 
 def _check_encoding(body: Body, url: str) -> None:
