@@ -7,6 +7,7 @@
     partial/                      see `zoo_core.downloads`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/                        see `zoo_core.index.shelf`
+    documents/<key>               whole documents of models of which a repository's listing has only the names
 
 Everything that is downloaded passes through here, and is verified before it gets its final name.
 """
@@ -33,6 +34,7 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import Folders, Layout
+from zoo_core.metadata import Metadata
 from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
@@ -113,6 +115,21 @@ class Cache:
     def has(self, record: ModelRecord, repository: Repository | None) -> bool:
         """Whether all files of an artifact are on this machine; nothing is read."""
         return all(self._known(file, repository) is not None for file in record.files)
+
+    def document(self, metadata: Metadata) -> bytes | None:
+        """The whole document of a model that was only listed; None where it has not been read here."""
+        for store in self._stores:
+            with contextlib.suppress(OSError):
+                return self._document_path(store, metadata).read_bytes()
+        return None
+
+    def keep_document(self, metadata: Metadata, content: bytes) -> None:
+        """Keep such a document; a cache that cannot be written only means reading it again."""
+        with contextlib.suppress(CacheError):
+            self._store.write(self._document_path(self._store, metadata), content)
+
+    def _document_path(self, store: Store, metadata: Metadata) -> Path:
+        return store.home / "documents" / key_of(f"{metadata.listed_as} {metadata.url}")
 
     @property
     def layers(self) -> tuple[Path, ...]:

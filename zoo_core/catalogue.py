@@ -16,7 +16,7 @@ import msgspec
 from zoo_core.cache import Cache
 from zoo_core.criteria import Criteria
 from zoo_core.entry_points import guarded, normalised
-from zoo_core.errors import CacheError, MetadataError, OfflineError, PluginError, ZooError, ZooWarning
+from zoo_core.errors import CacheError, MetadataError, OfflineError, PluginError, RepositoryError, ZooError, ZooWarning
 from zoo_core.holdings import Holding, Indexed, InMemory
 from zoo_core.index.damaged import DamagedIndexError
 from zoo_core.index.shelf import Known, Shelf
@@ -26,6 +26,7 @@ from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.package import SCHEME
 from zoo_core.requirements import engine_package, missing_requirements
+from zoo_core.wording import shown_url
 
 #: Documents up to which a repository on this machine is read at each start; of a larger one a file is kept.
 FEW = 500
@@ -145,7 +146,28 @@ class Catalogue:
 
     def completed(self, record: ModelRecord) -> ModelRecord:
         """A record with what this machine says of it: whether its files are here, and which packages are missing."""
-        return msgspec.structs.replace(record, cached=self._is_cached(record), missing=self._missing_of(record))
+        content = self.cache.document(record.metadata) if record.metadata.listed_as else None
+        record = record if content is None else _with_document(record, content)
+        is_cached = not record.metadata.listed_as and self._is_cached(record)
+        return msgspec.structs.replace(record, cached=is_cached, missing=self._missing_of(record))
+
+    def whole(self, record: ModelRecord) -> ModelRecord:
+        """A record with its whole document, which is fetched where only a listing was read.
+
+        Raises:
+            RepositoryError: It cannot be had.
+            MetadataError: It is malformed, or has no artifact.
+        """
+        if not record.metadata.listed_as:
+            return record
+        repository = self.repository_of(record)
+        if repository is None:
+            raise RepositoryError(f"repository {record.repository} of {record.reference} cannot be opened", record.repository)
+        with guarded(f"{_described(record.source)} raised", ZooError):
+            content = repository.document(record.metadata)
+        found = _with_document(record, content)
+        self.cache.keep_document(record.metadata, content)
+        return self.completed(found)
 
     def _is_cached(self, record: ModelRecord) -> bool:
         try:
@@ -265,6 +287,17 @@ class Catalogue:
             packages = (engine_package(record.engines[0]),) if needs_engine else ()
             self._missing[key] = tuple(sorted({*packages, *missing_requirements(record.requires)}))
         return self._missing[key]
+
+
+def _with_document(record: ModelRecord, content: bytes) -> ModelRecord:
+    metadata = Metadata.from_json(content, record.metadata.url)
+    # One that says again that it is only listed would be asked for without end.
+    metadata = msgspec.structs.replace(metadata, mrl=record.mrl, listed_as="")
+    if not metadata.artifacts:
+        raise MetadataError(f"{shown_url(metadata.url)}: $.artifacts: expected one, found none", metadata.url, "$.artifacts")
+    asked = (record.version, record.name)
+    position = next((number for number, item in enumerate(metadata.artifacts) if (item.version, item.name) == asked), 0)
+    return msgspec.structs.replace(record, metadata=metadata, artifact=metadata.artifacts[position], position=position)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class _Document(msgspec.Struct):
     name: Text = None
     description: Text = None
     website: Text = None
+    listedAs: Text = None  # noqa: N815
     licenses: dict[str, _LicenseItem | None] | None = None
     artifacts: list[msgspec.Raw] | None = None
 
@@ -86,6 +87,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         application: As written inside; a label where it disagrees with the folder, as the next two are.
         group_id: As written inside.
         artifact_id: As written inside.
+        listed_as: Where only a listing was read, which tells the ids and no files: what it calls the state of the document at
+            `url`. "": all of it was read.
     """
 
     mrl: MRL
@@ -98,6 +101,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     website: str = ""
     licenses: tuple[License, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    listed_as: str = ""
 
     @classmethod
     def from_json(cls, content: bytes, url: str, *, path: str | None = None) -> Metadata:
@@ -140,6 +144,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
                 for key, item in (document.licenses or {}).items()
             ),
             artifacts=artifacts,
+            listed_as=_text(document.listedAs),
         )
 
 

@@ -500,8 +500,12 @@ class ModelZoo:
         for message in explanation.messages if explanation.accepted else ():
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
-            chosen = choose(explanation.accepted)
-            return chosen if question.record is None else question.record
+            chosen = choose(explanation.accepted) if question.record is None else question.record
+            whole = question.catalogue.whole(chosen)
+            # What is read now may say that it needs another engine, or is not what was asked for.
+            return (
+                chosen if whole is chosen else self._chosen(msgspec.structs.replace(question, record=whole), for_load=for_load)
+            )
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
         raise _nothing(question.criteria, explanation, question.catalogue)

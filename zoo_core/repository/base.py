@@ -133,6 +133,16 @@ class Repository(ABC):
 
         return msgspec.json.decode(content, type=Metadata, dec_hook=_thawed)
 
+    def document(self, metadata: Metadata) -> bytes:
+        """The whole document, as it is written, where only a listing was read; see `Metadata.listed_as`.
+
+        Raises:
+            RepositoryError: It cannot be had.
+        """
+        from zoo_core.errors import RepositoryError
+
+        raise RepositoryError(f"{self.url} lists {metadata.mrl} and has no document of it", metadata.url)
+
     def local_path(self, file: ArtifactFile) -> Path | None:
         """Where a file lies on this machine, if this repository has it there; it is read in place and never changed."""
         return None

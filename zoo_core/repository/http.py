@@ -12,8 +12,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
-from zoo_core.metadata import Metadata
+from zoo_core.metadata import MAX_DOCUMENT, Metadata
+from zoo_core.repository import djl
 from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.listed import fetched
 from zoo_core.repository.local import url_path
 from zoo_core.repository.stream import MAX_INDEX, IndexEntry, index_entries, too_large
 from zoo_core.transfer import CHUNK, Body, Transfer
@@ -76,15 +78,31 @@ class HttpRepository(Repository):
             yield from listing.entries
 
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
-        """The index, by one request, which the server answers in a few bytes where nothing has changed."""
+        """The index, by one request, which the server answers in a few bytes where nothing has changed.
+
+        Without one, the listings that DJL's repository has instead.
+        """
         try:
             return self._listed(known)
         except RepositoryError as error:
+            # What serves a store without showing what it has answers 403.
+            if error.status not in (403, 404):
+                raise
+            missing = error
+        try:
+            return djl.listing_of(self._root, self._transfer, known or {})
+        except RepositoryError as error:
             if error.status != 404:
                 raise
-            raise RepositoryError(
-                f"{error}: {shown_url(self.url)} is no repository, or its owner has not run `zoo index` on it", self.url, 404
-            ) from error
+        if missing.status == 403:
+            raise missing
+        raise RepositoryError(
+            f"{missing}: {shown_url(self.url)} is no repository, or its owner has not run `zoo index` on it", self.url, 404
+        ) from missing
+
+    def document(self, metadata: Metadata) -> bytes:
+        """The document at its address."""
+        return fetched(self._transfer, metadata.url, MAX_DOCUMENT)
 
     def decoded(self, path: str, content: bytes) -> Metadata:
         """A document of the index, with the address that it has in the repository."""
