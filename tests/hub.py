@@ -31,6 +31,11 @@ class Hub:
     network: Site
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def paths(self) -> list[str]:
+        """What the hub itself was asked for."""
+        return [path.replace("=True", "=true") for path in self.site.paths]
+
     def publish(
         self, name: str, files: dict[str, bytes], *, commit: str = COMMIT, revision: str | None = None, **said: Any
     ) -> None:
@@ -38,7 +43,7 @@ class Hub:
         siblings = [_sibling(path, content) for path, content in files.items()]
         info = {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "tags": [], "private": False, **said}
         asked = f"/api/models/{name}" + (f"/revision/{revision}" if revision else "")
-        self.site.pages[f"{asked}?blobs=true"] = json.dumps(info).encode()
+        self._answer(asked, Answer(json.dumps(info).encode()))
         for path, content in files.items():
             here = f"/{name}/resolve/{commit}/{path}"
             if path.endswith(".safetensors"):
@@ -51,7 +56,12 @@ class Hub:
     def refuse(self, asked: str, status: int, code: str) -> None:
         """Answer a question for a model as the hub does where it cannot be had."""
         headers = {"X-Error-Code": code, "X-Error-Message": "said by the hub"}
-        self.site.pages[f"/api/models/{asked}?blobs=true"] = Answer(b"{}", status, headers)
+        self._answer(f"/api/models/{asked}", Answer(b"{}", status, headers))
+
+    def _answer(self, asked: str, answer: Answer) -> None:
+        # Releases of the library before 1.0 write the word as Python does.
+        for word in ("true", "True"):
+            self.site.pages[f"{asked}?blobs={word}"] = answer
 
 
 def _sibling(path: str, content: bytes) -> dict[str, Any]:

@@ -83,14 +83,14 @@ class TestAPlainModel:
 
     def test_it_is_listed_without_its_parameters_and_asked_again_only_for_its_commit(self, plain, zoo):
         assert zoo("search").status == 0
-        assert plain.site.paths == [ASKED, f"{FILES}/config.json"]
+        assert plain.paths == [ASKED, f"{FILES}/config.json"]
         assert plain.network.requests == []
         plain.site.requests.clear()
         assert zoo("search", "--refresh").status == 0
-        assert set(plain.site.paths) == {ASKED}
+        assert set(plain.paths) == {ASKED}
         plain.site.requests.clear()
         assert zoo("search").status == 0
-        assert plain.site.paths == []
+        assert plain.paths == []
 
     def test_its_token_goes_to_the_hub_and_not_where_that_redirects(self, plain, zoo):
         done = zoo("download", "net")
@@ -169,13 +169,13 @@ class TestATree:
         assert done.status == 0, done.err
         assert Path(done.out.strip(), "net.params.bin").read_bytes() == make.WEIGHTS
         folder = "model/cv/image_classification/com/example/other"
-        assert hub.site.paths == [ASKED, f"{FILES}/index.json.gz", f"{FILES}/{folder}/net.params.bin"]
+        assert hub.paths == [ASKED, f"{FILES}/index.json.gz", f"{FILES}/{folder}/net.params.bin"]
 
     def test_without_an_index_its_documents_are_read_one_by_one(self, tree, hub, zoo):
         hub.publish("acme/net", {path: content for path, content in tree.items() if not path.startswith("index.json")})
         found = zoo("search", "--json")
         assert sorted(record["artifact_id"] for record in found.json["records"]) == ["net", "other"]
-        assert sum(path.endswith("metadata.json") for path in hub.site.paths) == 2
+        assert sum(path.endswith("metadata.json") for path in hub.paths) == 2
 
     @pytest.mark.parametrize("engine", each_engine())
     def test_a_model_of_it_is_loaded(self, engine, hub, tmp_path):
