@@ -13,18 +13,14 @@ from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
-from zoo_core.repository import hub
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import HttpRepository
+from zoo_core.repository.kinds import HUB, KINDS, STORES
 from zoo_core.repository.local import FolderRepository, url_path
-from zoo_core.repository.store import STORES, StoreRepository
 from zoo_core.transfer import Transfer
 from zoo_core.wording import did_you_mean, listing, printable
 
 Opener = Callable[[str], Repository]
-
-#: The schemes of the addresses that repositories have.
-KINDS = ("file", "http", "https", "package", hub.SCHEME, *STORES)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -56,10 +52,15 @@ def opener(transfer: Transfer, *, max_index_size: int | None = None) -> Opener:
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
             return FolderRepository(url_path(url), transfer=transfer)
+        # What most searches do without is imported where it is asked for.
         if scheme in STORES:
+            from zoo_core.repository.store import StoreRepository
+
             return StoreRepository(url, transfer=transfer, max_index_size=max_index_size)
-        if scheme == hub.SCHEME:
-            return hub.HubRepository(url, transfer=transfer, max_index_size=max_index_size)
+        if scheme == HUB:
+            from zoo_core.repository.hub import HubRepository
+
+            return HubRepository(url, transfer=transfer, max_index_size=max_index_size)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(

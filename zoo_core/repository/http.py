@@ -13,7 +13,6 @@ from urllib.parse import quote, urljoin, urlsplit
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import MAX_DOCUMENT, Metadata
-from zoo_core.repository import djl
 from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.listed import fetched
 from zoo_core.repository.local import url_path
@@ -89,8 +88,11 @@ class HttpRepository(Repository):
             if error.status not in (403, 404):
                 raise
             missing = error
+        # Most repositories have an index, and no search needs this then.
+        from zoo_core.repository.djl import listing_of
+
         try:
-            return djl.listing_of(self._root, self._transfer, known or {})
+            return listing_of(self._root, self._transfer, known or {})
         except RepositoryError as error:
             if error.status != 404:
                 raise

@@ -26,6 +26,7 @@ from zoo_core.errors import IntegrityError, OfflineError, PackageNotInstalledErr
 from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
+from zoo_core.repository.kinds import HUB
 from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_listing
 from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.requirements import install_line
@@ -33,7 +34,6 @@ from zoo_core.stopping import Stop, at_once
 from zoo_core.transfer import Transfer
 from zoo_core.wording import listing, printable, shown_url
 
-SCHEME = "hf"
 EXTRA = "zoo-core[huggingface]"
 _PUBLIC = "https://huggingface.co"
 #: Source: the hub's rules for names, as huggingface_hub checks them.
@@ -345,7 +345,7 @@ def _address(name: str, commit: str, path: str) -> str:
 
 def _parsed(url: str) -> tuple[str, str | None]:
     """The name and the revision, which may have slashes."""
-    name, _, revision = url.removeprefix(f"{SCHEME}://").rstrip("/").partition("@")
+    name, _, revision = url.removeprefix(f"{HUB}://").rstrip("/").partition("@")
     if not _NAME.fullmatch(name) or "--" in name or ".." in name or url.rstrip("/").endswith("@"):
         raise RepositoryError(f"{shown_url(url)}: expected hf://owner/name or hf://owner/name@revision", url)
     return name, unquote(revision) or None

@@ -20,6 +20,7 @@ from zoo_core.errors import OfflineError, PackageNotInstalledError, RepositoryEr
 from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
+from zoo_core.repository.kinds import STORES
 from zoo_core.repository.listed import ReadAhead, documents_of, index_listing
 from zoo_core.repository.stream import MAX_INDEX, too_large
 from zoo_core.requirements import install_line
@@ -27,19 +28,6 @@ from zoo_core.sources import PART, Parts
 from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import shown_url
 
-#: Scheme -> the import name and the distribution that brings it to fsspec. What reads this machine's files, the web or
-#: somebody's archive by the same means is not among them: those are other kinds of repository, with rules of their own.
-STORES: Mapping[str, tuple[str, str]] = {
-    "s3": ("s3fs", "s3fs"),
-    "s3a": ("s3fs", "s3fs"),
-    "gs": ("gcsfs", "gcsfs"),
-    "gcs": ("gcsfs", "gcsfs"),
-    "az": ("adlfs", "adlfs"),
-    "abfs": ("adlfs", "adlfs"),
-    "oss": ("ossfs", "ossfs"),
-    "oci": ("ocifs", "ocifs"),
-    "memory": ("fsspec", "fsspec"),
-}
 EXTRA = "zoo-core[fsspec]"
 #: Lives in the process, so that nothing of it is known to the next one, and no network is needed.
 _HERE = "memory"
