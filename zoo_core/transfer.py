@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 WEB_SCHEMES = ("http", "https")
 MAX_REDIRECTS = 10
 #: Of a server that is in trouble, or asks to be left alone for a while. Source: RFC 9110, section 15; RFC 6585, section 4.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: Headers that may follow a redirect to another origin.
 _PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "if-none-match", "if-range", "range", "user-agent"})
 #: ``bytes 0-99/1000``, or ``*`` for a size that the server does not know. Source: RFC 9110, section 14.4.
@@ -210,7 +210,7 @@ class Connections:
                 if response.status_code in (200, 206, 304):
                     return response
                 error = self._refused(response)
-                if response.status_code not in _PASSING or failures > retries:
+                if response.status_code not in PASSING or failures > retries:
                     raise error
                 asked_s = _retry_after(response)
             except _Passing as passing:

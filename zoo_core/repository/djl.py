@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from urllib.parse import urljoin
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import DOCUMENT_NAME
 from zoo_core.repository.base import Entry, Listing
-from zoo_core.repository.listed import fetched, unpacked
+from zoo_core.repository.listed import fetched_if_changed, unpacked
 from zoo_core.stopping import Stop, at_once
 from zoo_core.transfer import Transfer
 from zoo_core.wording import shown_url
@@ -29,6 +29,7 @@ MAX_LISTING = 64 << 20
 #: The version that all of them have, as DJL's own code has it: no listing says it.
 VERSION = "0.0.1"
 _CONNECTIONS = 8
+_DIGEST = "sha256:"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LANGUAGE = (
     "fill_mask",
@@ -85,28 +86,42 @@ def listing_of(root: str, transfer: Transfer, known: Mapping[str, str]) -> Listi
         RepositoryError: There is none (the status is 404), or one cannot be read.
         MetadataError: One is malformed.
     """
-    contents = at_once([functools.partial(_content, root, place, transfer) for place in _PLACES], Stop(), _CONNECTIONS)
-    found = {place: content for place, content in zip(_PLACES, contents, strict=True) if content is not None}
-    if not found:
+    answers = _asked(root, _PLACES, transfer, known)
+    if not answers:
         raise RepositoryError(f"{shown_url(root)} has no {NAME} either", root, 404)
-    state = {place.folder: hashlib.sha256(content).hexdigest() for place, content in found.items()}
+    state = {place.folder: tag for place, (_, tag) in answers.items()}
     if state == dict(known):
         return None
-    models = [(place, _decoded(content, root, place)) for place, content in found.items()]
-    return Listing(_entries(models), state)
+    # Where one has changed, all are wanted.
+    answers |= _asked(root, [place for place, (content, _) in answers.items() if content is None], transfer, {})
+    models = [(place, _decoded(content or b"", root, place)) for place, (content, _) in answers.items()]
+    return Listing(_entries(models), {place.folder: tag for place, (_, tag) in answers.items()})
 
 
-def _content(root: str, place: _Place, transfer: Transfer) -> bytes | None:
+def _asked(
+    root: str, places: Sequence[_Place], transfer: Transfer, known: Mapping[str, str]
+) -> dict[_Place, tuple[bytes | None, str]]:
+    """The listings that there are at some places, each with what names its state; None for what is known already."""
+    tasks = [functools.partial(_content, root, place, transfer, known.get(place.folder, "")) for place in places]
+    found = at_once(tasks, Stop(), _CONNECTIONS)
+    return {place: answer for place, answer in zip(places, found, strict=True) if answer is not None}
+
+
+def _content(root: str, place: _Place, transfer: Transfer, known: str) -> tuple[bytes | None, str] | None:
     """A listing; None where there is none."""
     url = urljoin(root, place.folder + NAME)
     try:
-        content = fetched(transfer, url, MAX_LISTING)
+        # A digest stands for the tag of a server that gives none.
+        content, etag = fetched_if_changed(transfer, url, MAX_LISTING, "" if known.startswith(_DIGEST) else known)
     except RepositoryError as error:
         # A store that hides what it has answers 403.
         if error.status in (403, 404, 410):
             return None
         raise
-    return unpacked(content, url, MAX_LISTING) if content.startswith(_GZIP_MAGIC) else content
+    if content is None:
+        return None, etag
+    plain = unpacked(content, url, MAX_LISTING) if content.startswith(_GZIP_MAGIC) else content
+    return plain, etag or _DIGEST + hashlib.sha256(content).hexdigest()
 
 
 def _decoded(content: bytes, root: str, place: _Place) -> dict[str, _Model]:

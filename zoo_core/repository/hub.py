@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
@@ -31,7 +32,7 @@ from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_l
 from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.requirements import install_line
 from zoo_core.stopping import Stop, at_once
-from zoo_core.transfer import Transfer
+from zoo_core.transfer import PASSING, Transfer
 from zoo_core.wording import listing, printable, shown_url
 
 EXTRA = "zoo-core[huggingface]"
@@ -148,6 +149,17 @@ class HubRepository(Repository):
 
     def _found(self) -> Any:
         """The hub's ``ModelInfo`` of the revision, with what is known of its files."""
+        failures, retry = 0, self._transfer.retry
+        while True:
+            try:
+                return self._asked()
+            except RepositoryError as error:
+                failures += 1
+                if failures > retry.retries or not _may_pass(error):
+                    raise
+            time.sleep(retry.wait(failures))
+
+    def _asked(self) -> Any:
         if self._transfer.is_offline():
             raise OfflineError(
                 f"offline: {shown_url(self.url)} is not on this machine and offline mode forbids the network", self.url
@@ -373,6 +385,13 @@ def _signed(url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
 
     token = get_token()
     return {**headers, "Authorization": f"Bearer {token}"} if token else headers
+
+
+def _may_pass(error: RepositoryError) -> bool:
+    """Whether it may help to ask again: the hub is in trouble, or could not be reached."""
+    # The library below changes with huggingface_hub's releases, and with it the classes of its errors.
+    kinds = {kind.__name__ for kind in type(error.__cause__).__mro__}
+    return error.status in PASSING or bool(kinds & {"TransportError", "ConnectionError", "Timeout"})
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
@@ -15,6 +15,9 @@ from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.stream import IndexEntry, index_entries
 from zoo_core.transfer import Body, Transfer
 from zoo_core.wording import bytes_text, printable, shown_url
+
+if TYPE_CHECKING:
+    import requests
 
 #: Documents that are asked for together.
 AT_ONCE = 64
@@ -78,15 +81,33 @@ def fetched(transfer: Transfer, url: str, limit: int) -> bytes:
         RepositoryError: It cannot be had, or has more bytes than the limit.
     """
     with transfer.open(url) as response:
-        body, content = Body(response, url, 0, None, transfer), bytearray()
-        while chunk := body.read():
-            content += chunk
-            if len(content) > limit:
-                raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
+        return _content(transfer, url, limit, response)
+
+
+def fetched_if_changed(transfer: Transfer, url: str, limit: int, etag: str) -> tuple[bytes | None, str]:
+    """The content at an address, unless it is still that of an ETag, and its own ETag.
+
+    Args:
+        etag: "" where none is known.
+
+    Raises:
+        RepositoryError: As for `fetched`.
+    """
+    with transfer.open(url, {"If-None-Match": etag} if etag else {}) as response:
+        if response.status_code == 304:
+            return None, etag
+        return _content(transfer, url, limit, response), response.headers.get("ETag", "")
+
+
+def _content(transfer: Transfer, url: str, limit: int, response: requests.Response) -> bytes:
+    body, content = Body(response, url, 0, None, transfer), bytearray()
+    while chunk := body.read():
+        content += chunk
+        if len(content) > limit:
+            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
     if body.encoding not in ("", "gzip", "x-gzip"):
-        raise RepositoryError(
-            f"{shown_url(url)}: the server sent {printable(body.encoding)} where plain bytes were asked for", url
-        )
+        encoding = printable(body.encoding)
+        raise RepositoryError(f"{shown_url(url)}: the server sent {encoding} where plain bytes were asked for", url)
     return unpacked(bytes(content), url, limit) if body.encoding else bytes(content)
 
 

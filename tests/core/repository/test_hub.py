@@ -15,6 +15,7 @@ from tests import repositories as make
 from tests.commands import Commands, Done
 from tests.hub import COMMIT, Hub
 from tests.installed import each_engine
+from tests.web import Answer
 from zoo_core import PackageNotInstalledError, RepositoryError
 from zoo_core.indexing import write_index
 from zoo_core.repository.hub import HubRepository
@@ -215,6 +216,14 @@ class TestWhatGoesWrong:
         assert line.startswith("error: hf://acme/net: ")
         assert said in line
         assert "hf_secret" not in done.err
+
+    def test_a_hub_in_trouble_is_asked_again(self, plain, zoo):
+        good = plain.site.pages[ASKED]
+        assert isinstance(good, Answer)
+        for path in (ASKED, ASKED.replace("true", "True")):
+            plain.site.pages[path] = [Answer(b"{}", 503), good]
+        assert zoo("search").status == 0
+        assert plain.paths[:2] == [ASKED, ASKED]
 
     def test_a_hub_that_does_not_answer_is_one_line(self, zoo):
         assert refused(zoo("search", HF_ENDPOINT="http://127.0.0.1:9")).startswith("error: hf://acme/net: ")
