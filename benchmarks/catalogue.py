@@ -37,7 +37,20 @@ ROUNDS = 5
 MOST_FOR_PEER = 100_000
 #: How much dearer a question may be among the larger than among the smaller number.
 SMALL, LARGE, MOST = 100, 100_000, 2.0
-FAMILIES = ("resnet", "vgg", "distilbert", "bert", "efficientnet", "mobilenet", "vit", "deit", "swin", "densenet", "unet", "gpt2")
+FAMILIES = (
+    "resnet",
+    "vgg",
+    "distilbert",
+    "bert",
+    "efficientnet",
+    "mobilenet",
+    "vit",
+    "deit",
+    "swin",
+    "densenet",
+    "unet",
+    "gpt2",
+)
 DATA = ("imagenet", "cifar10", "coco", "squad")
 
 
@@ -51,7 +64,7 @@ def artifact_id(number: int) -> str:
 
 def entry(number: int, words: str = "") -> str:
     """An entry of the index, as long as real ones are."""
-    chance = random.Random(number)  # noqa: S311 - the same each time
+    chance = random.Random(number)
     name, data, team = artifact_id(number), chance.choice(DATA), number % 997
     group = f"com.example.team{team}"
     properties = {"dataset": data, "layers": chance.choice(("18", "34", "50", "101")), "serial": str(number)}
@@ -141,10 +154,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def questions(size: int) -> dict[str, str]:
     """What is asked; each has one answer, or none, however many artifacts there are."""
     number = size // 3
-    name = artifact_id(number)
+    name, data = artifact_id(number), data_of(number)
     return {
         "by id": f"zoo.search({name!r})",
-        "by application and filter": f"zoo.search(application='cv', filters={{'dataset': {data_of(number)!r}, 'serial': {number}}})",
+        "by application and filter": f"zoo.search(application='cv', filters={{'dataset': {data!r}, 'serial': {number}}})",
         "by words": f"zoo.search(text='team {name[-9:]}')",
         "not found, misspelt": f"zoo.download({name[:-4] + 'x' + name[-3:]!r})",
         "not found, far off": "zoo.download('zebra', engine='MXNet')",

@@ -190,5 +190,3 @@ def _with_texts(connection: sqlite3.Connection) -> bool:
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
         return False
     return True
-
-

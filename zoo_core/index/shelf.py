@@ -1,7 +1,7 @@
 """Where the files of the repositories lie: one in the cache for each address, put there whole; those of its layers are read.
 
-    index/<key>.sqlite      see `zoo_core.index.database`
-    index/<key>.confirmed   which file was found to be up to date, and by its time when
+index/<key>.sqlite      see `zoo_core.index.database`
+index/<key>.confirmed   which file was found to be up to date, and by its time when
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class HttpRepository(Repository):
         place = hashlib.sha256(address.encode()).hexdigest()
         asked = known if known.get("address") == place else {}
         with ExitStack() as stack:
-            spool = stack.enter_context(cast("IO[bytes]", SpooledTemporaryFile(_IN_MEMORY)))
+            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
             found = self._fetched(address, asked, spool)
             if found is None:
                 return None
@@ -200,5 +200,6 @@ def _keeping(address: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise RepositoryError(
-            f"{shown_url(address)}: the index cannot be kept in the folder for temporary files: {error.strerror or error}", address
+            f"{shown_url(address)}: the index cannot be kept in the folder for temporary files: {error.strerror or error}",
+            address,
         ) from error

@@ -18,6 +18,7 @@ from zoo_core.cache import Cache
 from zoo_core.repository.http import HttpRepository
 from zoo_core.transfer import Retry, Transfer
 
+
 def entry(content: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"path": f"{make.location(content)}/metadata.json", "sha256": "", "metadata": content, **fields}
 
@@ -111,7 +112,10 @@ def test_a_document_on_the_web_reaches_no_local_file(site: Site, repository: Cal
         (b'{"indexVersion": 1, "documents": [', r"no index: \$\.documents\[0\]: expected an object, found ''"),
         (b'{"indexVersion": 1, "documents": [{"path": "\xff"}]}', r"no index: \$: no UTF-8"),
         (b'{"indexVersion": 1, "documents": ' + b"[" * 100_000, "no index"),
-        (b'{"indexVersion": 1, "documents": [{"path": ' + b"[" * 100_000, r"no index: \$\.documents\[0\]: it is nested too deeply"),
+        (
+            b'{"indexVersion": 1, "documents": [{"path": ' + b"[" * 100_000,
+            r"no index: \$\.documents\[0\]: it is nested too deeply",
+        ),
         (b'{"a": ' + b'{"a": ' * 100_000, r"no index: \$\.a: it is nested too deeply"),
     ],
     ids=[
@@ -140,7 +144,9 @@ def test_an_index_that_is_longer_than_what_is_read_at_once_is_whole(
     site: Site, repository: Callable[..., HttpRepository], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Characters of several bytes, and numbers, end up on both sides of where it is cut."""
-    documents = [make.document(make.artifact(f"{n}.0"), artifact_id=f"n\u00e4ts-{n}", description="\u4e2d" * n) for n in range(60)]
+    documents = [
+        make.document(make.artifact(f"{n}.0"), artifact_id=f"n\u00e4ts-{n}", description="\u4e2d" * n) for n in range(60)
+    ]
     content = {"indexVersion": 1, "documents": [entry(document) for document in documents]}
     site.pages["/zoo/index.json"] = json.dumps(content, ensure_ascii=False).encode()
     for window in (1, 7, 100, 5000):
@@ -229,7 +235,9 @@ def test_an_index_that_is_too_large_is_refused(
 ) -> None:
     """A few kilobytes could become as many gigabytes."""
     site.pages["/zoo/index.json"] = pack(index(*(make.document(artifact_id=f"net-{number}") for number in range(100))))
-    with pytest.raises(RepositoryError, match=r"index\.json: more than 5\.0 kB came; `max_index_size` in zoo\.toml allows more"):
+    with pytest.raises(
+        RepositoryError, match=r"index\.json: more than 5\.0 kB came; `max_index_size` in zoo\.toml allows more"
+    ):
         names(repository(max_index_size=5000))
 
 
