@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo_core.index.database import Database
     from zoo_core.repository.base import Repository
 
-#: Documents of a file that are looked at for the reasons why nothing matches.
+#: Documents of a file that are looked at for the reasons why nothing matches; where it has no more artifacts, all are.
 NEARBY = 200
 
 Records = Callable[[Metadata], Iterator[ModelRecord]]
@@ -90,13 +90,16 @@ class Indexed(Holding):
         """The candidates, and some of those that have most of what is asked for, in the order in which it is looked at."""
         from zoo_core.index.terms import asked
 
+        total = self._database.about.artifacts.get(criteria.type, 0)
+        if total <= NEARBY:
+            return list(self._read(self._database.matching(criteria.type, ()))), 0
         groups = asked(criteria)
         candidates = self._database.matching(criteria.type, groups)
         counts = range(len(groups), 0, -1)
         questions = [functools.partial(self._database.some, criteria.type, groups[:count], NEARBY) for count in counts]
         near = next(filter(None, (ask() for ask in questions)), None) or self._near_ids(criteria) or self._some(criteria)
         records = list(self._read([*candidates, *(number for number in near if number not in set(candidates))]))
-        return records, max(0, self._database.about.artifacts.get(criteria.type, 0) - len(records))
+        return records, total - len(records)
 
     def has(self, kind: str, group_id: str, artifact_id: str | None = None, *, by_folder: bool) -> bool:
         """As `Holding.has`."""

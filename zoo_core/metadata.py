@@ -357,7 +357,7 @@ def _path_in(url: str) -> str:
 def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
     """Properties and options: values as their JSON text; a key twice or a list is the document's error."""
     try:
-        pairs = json.loads(bytes(raw), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+        pairs = _pairs_decoder.decode(bytes(raw).decode())
     except (ValueError, RecursionError) as error:
         # msgspec leaves what it does not decode unchecked, invalid UTF-8 among it.
         raise _malformed(url, field, f"no JSON: {error}") from error
@@ -380,6 +380,9 @@ def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
 class _Pairs:
     def __init__(self, items: list[tuple[str, Any]]) -> None:
         self.items = items
+
+
+_pairs_decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
 
 
 def _text(value: Text) -> str:

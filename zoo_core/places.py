@@ -14,7 +14,6 @@ from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
-from zoo_core.repository.http import HttpRepository
 from zoo_core.repository.kinds import HUB, KINDS, STORES
 from zoo_core.repository.local import FolderRepository, url_path
 from zoo_core.transfer import Transfer
@@ -47,6 +46,9 @@ def opener(transfer: Transfer, *, max_index_size: int | None = None) -> Opener:
     def open_kind(url: str) -> Repository:
         scheme = urlsplit(url).scheme
         if scheme in ("http", "https"):
+            # A search in installed packages, the common case, needs none.
+            from zoo_core.repository.http import HttpRepository
+
             return HttpRepository(url, transfer=transfer, max_index_size=max_index_size)
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)

@@ -23,6 +23,7 @@ from zoo_core import catalogue as catalogue_module
 from zoo_core.index import database as database_module
 from zoo_core.metadata import Metadata
 from zoo_core.repository.local import FolderRepository
+from zoo_core.upkeep import Upkeep
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 NET = make.document(make.artifact("1.0"))
@@ -343,6 +344,21 @@ def test_a_file_that_is_damaged_in_the_middle_is_made_anew_while_it_is_read(
     assert len(site.requests) == 2
 
 
+def test_verify_names_a_damaged_file_and_removes_it(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(300)))
+    references(opened())
+    (path,) = stored(home)
+    assert list(Upkeep(home).verify()) == []
+    content = bytearray(path.read_bytes())
+    content[12288:16384] = b"\xff" * 4096
+    path.write_bytes(content)
+    (fault,) = Upkeep(home).verify()
+    assert fault.path == path
+    assert "is removed; it is made anew when it is next used" in fault.what
+    assert stored(home) == []
+    assert len(references(opened())) == 300
+
+
 def test_what_another_version_of_zoo_made_is_used_and_made_anew_when_it_is_old(
     site: Site, home: Path, opened: Callable[..., ModelZoo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,9 +498,7 @@ def test_nothing_is_written_for_a_small_folder(tmp_path: Path, home: Path, few: 
     assert not home.exists()
 
 
-def test_of_a_large_folder_only_what_changed_is_read_again(
-    tmp_path: Path, home: Path, few: int, parsed: list[str]
-) -> None:
+def test_of_a_large_folder_only_what_changed_is_read_again(tmp_path: Path, home: Path, few: int, parsed: list[str]) -> None:
     root = tmp_path / "zoo"
     fill(root, 20)
 
@@ -501,7 +515,7 @@ def test_of_a_large_folder_only_what_changed_is_read_again(
     make.publish(root, make.document(make.artifact("1.0"), artifact_id="net-new"))
     (root / "model/cv/image_classification/com/example/net-5/metadata.json").write_text("{")
     assert asked("net-3") == ["com.example/net-3@2.0"]
-    assert set(map(lambda text: text.split("/")[-2], parsed)) == {"net-3", "net-4", "net-5", "net-new"}
+    assert {text.split("/")[-2] for text in parsed} == {"net-3", "net-4", "net-5", "net-new"}
     zoo = ModelZoo([root], cache=home, config=False, plugins=[])
     assert len(references(zoo)) == 19
     assert "net-5/metadata.json" in zoo.messages()[0]
@@ -594,7 +608,9 @@ def test_the_reasons_from_a_large_repository_are_the_nearest_and_say_how_many_mo
     site: Site, opened: Callable[..., ModelZoo]
 ) -> None:
     documents = [
-        make.document(make.artifact(properties={"layers": "50", "serial": str(n)}), artifact_id=f"resnet-{n:04}", group_id=f"g{n % 7}")
+        make.document(
+            make.artifact(properties={"layers": "50", "serial": str(n)}), artifact_id=f"resnet-{n:04}", group_id=f"g{n % 7}"
+        )
         for n in range(1500)
     ]
     site.pages["/zoo/index.json"] = index(*documents)
@@ -622,9 +638,7 @@ def test_the_reasons_from_a_large_repository_are_the_nearest_and_say_how_many_mo
         zoo.download("zzzzzz")
 
 
-def test_groups_are_owned_across_repositories_in_memory_and_in_files(
-    site: Site, tmp_path: Path, home: Path
-) -> None:
+def test_groups_are_owned_across_repositories_in_memory_and_in_files(site: Site, tmp_path: Path, home: Path) -> None:
     site.pages["/zoo/index.json"] = index(make.document(make.artifact("9.0")), OTHER)
     make.publish(tmp_path / "mine", NET)
     zoo = ModelZoo([tmp_path / "mine", f"{site.url}zoo/"], cache=home, config=False, plugins=[])

@@ -6,7 +6,8 @@
     postings    (term, document): see `zoo_core.index.terms`
     texts, ids  trigrams of all text, and of the artifact ids (FTS5, without the texts themselves)
 
-A file never changes once it has its name, so it is read without a lock. Source: SQLite's manual, "URI Filenames", ``immutable``.
+A file never changes once it has its name, so it is read without a lock.
+Source: SQLite's manual, "URI Filenames", the parameter ``immutable``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from zoo_core.index.damaged import DamagedIndexError
+from zoo_core.index.damaged import DamagedIndexError, OutdatedIndexError
 from zoo_core.index.terms import all_of
 
 #: Changes with what a file holds; one of another kind is made anew.
@@ -90,7 +91,7 @@ class Database:
             self.about = msgspec.json.decode(value, type=About)
         if self.about.schema != SCHEMA:
             self.close()
-            raise DamagedIndexError(f"schema {self.about.schema} where {SCHEMA} was expected")
+            raise OutdatedIndexError(f"schema {self.about.schema} where {SCHEMA} was expected")
 
     @classmethod
     def open(cls, path: Path) -> Database:
@@ -138,8 +139,7 @@ class Database:
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the whole file, as far as it shows."""
-        with damage():
-            return [text for (text,) in self._rows("PRAGMA integrity_check(3)", ()) if text != "ok"]
+        return [text for (text,) in self._rows("PRAGMA quick_check(3)", ()) if text != "ok"]
 
     # How it is asked.
 

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from zoo_core.__about__ import __version__
@@ -105,6 +104,8 @@ class Shelf:
 
     def _is_writable(self) -> bool:
         """Whether files can be made; the permissions do not tell, on a disk that is read-only or full."""
+        from tempfile import TemporaryFile
+
         folder = self._homes[0] / FOLDER
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ _MOST_GRAMS = 48
 @functools.lru_cache(1 << 15)
 def term(kind: str, field: str, value: str) -> int:
     """A number for one answer; two may share one, which makes a candidate too many and no answer too few."""
-    text = "\0".join((kind, field, value)).encode(errors="surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest())
+    text = f"{kind}\0{field}\0{value}"
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=6).digest())
 
 
 def terms_of(metadata: Metadata) -> set[int]:
@@ -72,7 +72,11 @@ def _at_and_above(application: str | None) -> Iterator[str]:
 
 
 def asked(criteria: Criteria) -> list[tuple[int, ...]]:
-    """What a question asks of a document, in the order in which `zoo_core.selection` looks at it; of each one term must be there."""
+    """What a question asks of a document, in the order in which `zoo_core.selection` looks at it.
+
+    Returns:
+        Groups of terms; of each group a document must have one.
+    """
     given = {
         "artifact_id": criteria.artifact_id,
         "group_id": criteria.group_id,
@@ -82,7 +86,9 @@ def asked(criteria: Criteria) -> list[tuple[int, ...]]:
         "output_type": criteria.output_type and criteria.output_type.lower(),
         **{f"filters.{key}": value for key, value in criteria.filters.items()},
     }
-    fields = [(term(criteria.type, field, value),) for field, value in given.items() if value is not None]
+    fields: list[tuple[int, ...]] = [
+        (term(criteria.type, field, value),) for field, value in given.items() if value is not None
+    ]
     if criteria.engine is not None:
         # An artifact that names no engine may run in any.
         fields.append((term(criteria.type, "engine", criteria.engine.lower()), term(criteria.type, "engine", "")))

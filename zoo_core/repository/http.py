@@ -145,7 +145,7 @@ class HttpRepository(Repository):
         place = hashlib.sha256(address.encode()).hexdigest()
         asked = known if known.get("address") == place else {}
         with ExitStack() as stack:
-            spool = stack.enter_context(cast("IO[bytes]", SpooledTemporaryFile(_IN_MEMORY)))
+            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
             found = self._fetched(address, asked, spool)
             if found is None:
                 return None

@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -71,7 +71,7 @@ def _unpacked(stream: IO[bytes]) -> IO[bytes]:
     """The bytes of a stream, unpacked if they are compressed: servers call one file by both names."""
     start = stream.read(len(_GZIP_MAGIC))
     stream.seek(0)
-    return gzip.GzipFile(fileobj=stream, mode="rb") if start == _GZIP_MAGIC else stream
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb")) if start == _GZIP_MAGIC else stream
 
 
 class _Text:
