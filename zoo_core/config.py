@@ -50,6 +50,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_file_size: int | None = None
     max_unpacked_size: Count | None = None
     max_members: Count | None = None
+    max_index_size: Count | None = None
     repository: tuple[RepositorySettings, ...] = ()
     mirror: tuple[_MirrorSettings, ...] = ()
 
@@ -82,6 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         max_unpacked_size: Bytes that one archive may become; None: as its own size tells.
         max_members: Files and folders that one archive may become; None: a default.
         max_file_size: The most bytes that a file may have; None: several times what its document declares.
+        max_index_size: Bytes that the index of a remote repository may have, compressed and unpacked; None: a default.
         mirrors: Those of the environment, then those of the files.
     """
 
@@ -93,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_size: int | None = None
     max_members: int | None = None
     max_file_size: int | None = None
+    max_index_size: int | None = None
     mirrors: tuple[Mirror, ...] = ()
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
@@ -215,6 +218,7 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         max_unpacked_size=config.max_unpacked_size if read.max_unpacked_size is None else read.max_unpacked_size,
         max_members=config.max_members if read.max_members is None else read.max_members,
         max_file_size=config.max_file_size if read.max_file_size is None else read.max_file_size,
+        max_index_size=config.max_index_size if read.max_index_size is None else read.max_index_size,
         mirrors=(*config.mirrors, *mirrors),
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
-from zoo_core.repository.http import HttpRepository
+from zoo_core.repository.kinds import HUB, KINDS, STORES
 from zoo_core.repository.local import FolderRepository, url_path
 from zoo_core.transfer import Transfer
 from zoo_core.wording import did_you_mean, listing, printable
@@ -34,8 +33,8 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, source=msgspec.structs.replace(self.source, is_named=True))
 
 
-def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
-    """What makes a repository of an address: a folder, ``file://``, ``package://`` or ``http(s)://``."""
+def opener(transfer: Transfer, *, max_index_size: int | None = None) -> Opener:
+    """What makes a repository of an address: a folder, or one of the `KINDS`."""
 
     def open_address(url: str) -> Repository:
         try:
@@ -47,15 +46,27 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
     def open_kind(url: str) -> Repository:
         scheme = urlsplit(url).scheme
         if scheme in ("http", "https"):
-            return HttpRepository(url, transfer=transfer, known=cache.known_index(url), max_age_s=max_age_s)
+            # A search in installed packages, the common case, needs none.
+            from zoo_core.repository.http import HttpRepository
+
+            return HttpRepository(url, transfer=transfer, max_index_size=max_index_size)
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
             return FolderRepository(url_path(url), transfer=transfer)
+        # What most searches do without is imported where it is asked for.
+        if scheme in STORES:
+            from zoo_core.repository.store import StoreRepository
+
+            return StoreRepository(url, transfer=transfer, max_index_size=max_index_size)
+        if scheme == HUB:
+            from zoo_core.repository.hub import HubRepository
+
+            return HubRepository(url, transfer=transfer, max_index_size=max_index_size)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(
-                f"{printable(url)}: there is no repository kind {scheme!r}; there is: file, http, https, package", url
+                f"{printable(url)}: there is no repository kind {scheme!r}; there is: {listing(KINDS, limit=20)}", url
             )
         return FolderRepository(Path(url).expanduser(), transfer=transfer)
 

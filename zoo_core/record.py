@@ -122,8 +122,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files as transferred; None where a file does not tell."""
-        return self.artifact.size
+        """Bytes of all files as transferred; None where a file does not tell, or nobody has told of the files yet."""
+        return None if self.metadata.listed_as else self.artifact.size
 
     @property
     def repository(self) -> str:

@@ -25,6 +25,7 @@ from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.errors import (
+    AmbiguousModelError,
     CriteriaError,
     EngineNotInstalledError,
     IntegrityError,
@@ -36,6 +37,7 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
+from zoo_core.free_text import distance, has_all, words_of
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
 from zoo_core.places import Place as Located
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
@@ -114,6 +116,7 @@ class ModelZoo:
         self._given = None if repositories is None else list(repositories)
         self._config: Config = load_config(config)
         self._offline = offline
+        self._refreshes = refresh
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
         self._cache = Cache(
@@ -149,7 +152,7 @@ class ModelZoo:
 
     @cached_property
     def _opened(self) -> Opener:
-        return opener(self._cache, self._transfer, self._max_age_s)
+        return opener(self._transfer, max_index_size=self._config.max_index_size)
 
     @cached_property
     def _places(self) -> list[Located]:
@@ -169,14 +172,16 @@ class ModelZoo:
 
     def _published(self, place: Located, criteria: Criteria) -> list[ModelRecord]:
         """What a repository itself has, whatever is locked; at least what the criteria ask for."""
-        return self._catalogue_of([place]).records
+        catalogue = self._catalogue_of([place])
+        catalogue.revalidate()
+        return catalogue.candidates(criteria)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
         return self._catalogue_of(self._places if self._locked is None else self._locked.places)
 
     def _catalogue_of(self, places: Sequence[Located]) -> Catalogue:
-        return Catalogue(places, self._cache, self._engines.names)
+        return Catalogue(places, self._cache, self._engines.names, self._max_age_s)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         answer: Mapping[str, str] | None = self._hooks.first("zoo_authorise_request", url=url, headers=headers)
@@ -213,16 +218,17 @@ class ModelZoo:
 
         Args:
             what: Criteria, a record, or a MODEL as on the command line; keywords replace its fields.
-            text: Words that must occur in ids, names, descriptions or properties.
+            text: Words that must occur in ids, names, descriptions or properties; the best hits come first then.
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
 
         Raises:
             CriteriaError: The question is wrong.
         """
-        accepted = self._explained(self._question(what, model_urls, fields), with_reasons=False).accepted
-        words = (text or "").lower().split()
-        return [record for record in accepted if all(word in _searchable(record) for word in words)]
+        words = words_of(text)
+        found = self._explained(self._fresh(what, model_urls, fields), words=words, with_reasons=False).accepted
+        # Among equally good ones the order stays.
+        return sorted(found, key=lambda record: distance(record, words)) if words else found
 
     def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
         """Which artifacts a load could take, and why each other one is refused, nearest miss first.
@@ -232,7 +238,7 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
         """
-        return self._explained(self._question(what, model_urls, fields), for_load=True)
+        return self._explained(self._fresh(what, model_urls, fields), for_load=True)
 
     def info(
         self,
@@ -267,7 +273,7 @@ class ModelZoo:
             material = material_of_path(_source(model_path), how)
             engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
             return describe_file(material, engine, self._installed, how)
-        question = self._question(what, model_urls, fields)
+        question = self._fresh(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
@@ -300,8 +306,7 @@ class ModelZoo:
             RepositoryError: A file cannot be had.
             CacheError: The cache, or ``to``, cannot be written.
         """
-        question = self._question(what, model_urls, fields)
-        record = self._chosen(question)
+        question, record = self._wanted(what, model_urls, fields)
         with self._explaining(record):
             folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
         if to is not None:
@@ -352,7 +357,7 @@ class ModelZoo:
             keywords["engine"] = implied
         check_names(keywords, beside=(item.name for item in dataclasses.fields(How)))
         if model_path is None:
-            return self._load_artifact(self._question(what, model_urls, keywords), how)
+            return self._load_artifact(*self._wanted(what, model_urls, keywords, for_load=True), how)
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
 
@@ -398,7 +403,7 @@ class ModelZoo:
         def answer(question: Question) -> tuple[Pin, tuple[str, ...]]:
             if question not in given:
                 refuse_folders(question, [item.source for item in self._places], place)
-            found = given.get(question) or _Question(question.criteria, self._restricted(question.repositories))
+            found = given.get(question) or self._fresh(question.criteria, question.repositories, {})
             record = self._chosen(found)
             repository = self._repository(found, record)
             engine, engines = question.criteria.engine, self._engines.names
@@ -506,9 +511,8 @@ class ModelZoo:
 
     # From a question to an answer.
 
-    def _question(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
-        check_names(fields)
-        catalogue = self._restricted(model_urls)
+    def _question(self, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is known; nobody is asked whether that is up to date."""
         match what:
             case None:
                 return _Question(Criteria(**fields), catalogue)
@@ -524,6 +528,48 @@ class ModelZoo:
             case str():
                 return self._named(what, catalogue, fields)
         raise TypeError(f"expected Criteria, a ModelRecord or text, not {type(what).__name__}")
+
+    def _fresh(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is up to date."""
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        return self._renewed(self._question(what, catalogue, fields), what, catalogue, fields)
+
+    def _renewed(self, question: _Question, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """The same question, once the repositories have been asked of which too old a state is known."""
+        # A record is its own answer, whatever its repository holds now.
+        is_asked = question.record is None and question.catalogue.revalidate()
+        # Which part of a MODEL is a group id is told by the repositories.
+        return self._question(what, catalogue, fields) if is_asked and question.catalogue is catalogue else question
+
+    def _wanted(
+        self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any], *, for_load: bool = False
+    ) -> tuple[_Question, ModelRecord]:
+        """The one artifact whose files are wanted.
+
+        Where what is known names one whose files are all here, nobody is asked.
+
+        Raises:
+            ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
+        """
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        question = self._question(what, catalogue, fields)
+        here = None if self._refreshes else self._here(question, for_load=for_load)
+        if here is not None:
+            return question, here
+        question = self._renewed(question, what, catalogue, fields)
+        return question, self._chosen(question, for_load=for_load)
+
+    def _here(self, question: _Question, *, for_load: bool) -> ModelRecord | None:
+        """The artifact that what is known answers with, if there is one and its files are on this machine."""
+        if question.record is not None or not question.catalogue.is_stale:
+            return None
+        try:
+            record = choose(self._explained(question, for_load=for_load, with_reasons=False).accepted)
+        except (AmbiguousModelError, IndexError):
+            return None
+        return record if record.cached else None
 
     def _named(self, text: str, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
         if reference.as_path(text) is not None:
@@ -548,7 +594,14 @@ class ModelZoo:
             return catalogue
         return self._restricted([record.repository])
 
-    def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
+    def _explained(
+        self, question: _Question, *, words: Sequence[str] = (), for_load: bool = False, with_reasons: bool = True
+    ) -> Explanation:
+        """What answers a question; with reasons, what comes nearest too.
+
+        Args:
+            words: In lower case; all of them must occur.
+        """
         catalogue, criteria = question.catalogue, question.criteria
         incompatible = self._engines.incompatible() if for_load else {}
         here = Surroundings(
@@ -557,14 +610,21 @@ class ModelZoo:
             for_load=for_load,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
-        records = catalogue.records if question.record is None else [_alone(catalogue.completed(question.record))]
-        explanation = select(criteria, records, here, with_reasons=with_reasons)
+        if question.record is not None:
+            explanation = select(criteria, [_alone(catalogue.completed(question.record))], here, with_reasons=with_reasons)
+            messages = []
+        else:
+            records, unseen = catalogue.considered(criteria) if with_reasons else (catalogue.candidates(criteria, words), 0)
+            records = [record for record in records if has_all(record, words)] if words else records
+            explanation = select(criteria, records, here, claims=catalogue, with_reasons=with_reasons)
+            explanation = msgspec.structs.replace(explanation, unseen=unseen)
+            messages = catalogue.messages
         accepted = [catalogue.completed(record) for record in explanation.accepted]
         ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=tuple(accepted))
-        return Explanation(
+        return msgspec.structs.replace(
+            explanation,
             accepted=accepted if ordered is None else list(ordered),
-            refused=explanation.refused,
-            messages=[*catalogue.messages, *self._hooks.errors.values()],
+            messages=[*messages, *self._hooks.errors.values()],
         )
 
     def _chosen(self, question: _Question, *, for_load: bool = False) -> ModelRecord:
@@ -573,12 +633,18 @@ class ModelZoo:
         Raises:
             ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
         """
-        explanation = self._explained(question, for_load=for_load)
+        explanation = self._explained(question, for_load=for_load, with_reasons=False)
+        if not explanation.accepted:
+            explanation = self._explained(question, for_load=for_load)
         for message in explanation.messages if explanation.accepted else ():
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
-            chosen = choose(explanation.accepted)
-            return chosen if question.record is None else question.record
+            chosen = choose(explanation.accepted) if question.record is None else question.record
+            whole = question.catalogue.whole(chosen)
+            # What is read now may say that it needs another engine, or is not what was asked for.
+            return (
+                chosen if whole is chosen else self._chosen(msgspec.structs.replace(question, record=whole), for_load=for_load)
+            )
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
         error = _nothing(question.criteria, explanation, question.catalogue)
@@ -595,7 +661,7 @@ class ModelZoo:
     def _asked(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
         """A question that can be asked again later, of which a record is the ids, the version and the name."""
         if not isinstance(what, ModelRecord):
-            return self._question(what, model_urls, fields)
+            return self._fresh(what, model_urls, fields)
         own: dict[str, Any] = {
             "group_id": what.group_id,
             "artifact_id": what.artifact_id,
@@ -603,7 +669,7 @@ class ModelZoo:
             "artifact_name": what.name,
         }
         criteria = Criteria(**{name: value for name, value in own.items() if value}, type=what.mrl.type)
-        return self._question(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
+        return self._fresh(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
 
     def _named_in(self, question: _Question) -> tuple[str, ...]:
         """The addresses of the repositories that a question is asked of alone."""
@@ -629,8 +695,7 @@ class ModelZoo:
 
     # From an answer to a model.
 
-    def _load_artifact(self, question: _Question, how: How) -> Model:
-        record = self._chosen(question, for_load=True)
+    def _load_artifact(self, question: _Question, record: ModelRecord, how: How) -> Model:
         repository = self._repository(question, record)
         if self._locked is None:
             return self._load_record(record, repository, question.criteria.engine, how)
@@ -710,12 +775,6 @@ def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | byt
         what = "a text stream" if isinstance(content, str) else f"a {type(model_path).__name__}"
         raise TypeError(f"model_path: expected a path, bytes or a stream opened in binary mode ('rb'), not {what}")
     return content
-
-
-def _searchable(record: ModelRecord) -> str:
-    properties = (f"{key}={value}" for key, value in record.properties.items())
-    parts = (record.group_id, record.artifact_id, record.name, record.metadata.name, record.description, record.application)
-    return " ".join([*parts, *properties]).lower()
 
 
 def _alone(record: ModelRecord) -> ModelRecord:
