@@ -29,6 +29,7 @@ from zoo_core.errors import (
     EngineNotInstalledError,
     IntegrityError,
     ModelNotFoundError,
+    OfflineError,
     PackageNotInstalledError,
     PluginError,
     RepositoryError,
@@ -379,6 +380,11 @@ class ModelZoo:
             progress: As for `download`.
             **fields: Fields of `Criteria`.
 
+        Returns:
+            ``lock``, ``is_changed`` (whether the file was written) and ``changes``: for each question its ``pin`` with a
+            ``record``, the ``change`` (``added``, ``kept`` or ``changed``), the pin ``before``, and in ``learned`` the keys of
+            files that were fetched for their sha256.
+
         Raises:
             CriteriaError: The zoo itself has a lock, or there is nothing to lock.
             ModelNotFoundError, AmbiguousModelError: As for `info`; then nothing is written.
@@ -417,6 +423,10 @@ class ModelZoo:
             model_urls: Take the bytes from these repositories, by their sha256, and from nowhere else: a mirror, for example.
             progress: As for `download`.
 
+        Returns:
+            ``path`` of the lock, the references of its ``models``, all of which are here, and ``others``: the packages that
+            are installed in another version than was locked, for which ``install_line`` is the command.
+
         Raises:
             CriteriaError: The zoo has no lock.
             IntegrityError, RepositoryError, CacheError: Some files cannot be had; all others are here.
@@ -440,6 +450,9 @@ class ModelZoo:
         Args:
             folder: A new folder, or an earlier mirror, which is brought up to date.
             progress: As for `download`.
+
+        Returns:
+            ``path``, the references of its ``models``, and the number and bytes of its ``files``, as ``files`` and ``size``.
 
         Raises:
             CriteriaError: The zoo has no lock, or the folder is somebody else's.
@@ -619,10 +632,10 @@ class ModelZoo:
 
     @contextmanager
     def _explaining(self, record: ModelRecord) -> Iterator[None]:
-        """Say of wrong bytes what a lock has to do with them."""
+        """Say of files that cannot be had what a lock has to do with it."""
         try:
             yield
-        except IntegrityError as error:
+        except (IntegrityError, OfflineError) as error:
             if self._locked is None:
                 raise
             raise self._locked.explained(error, record) from error
