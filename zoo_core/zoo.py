@@ -381,9 +381,9 @@ class ModelZoo:
             **fields: Fields of `Criteria`.
 
         Returns:
-            ``lock``, ``is_changed`` (whether the file was written) and ``changes``: for each question its ``pin`` with a
-            ``record``, the ``change`` (``added``, ``kept`` or ``changed``), the pin ``before``, and in ``learned`` the keys of
-            files that were fetched for their sha256.
+            The ``lock``, whether it ``is_changed``, and ``changes`` with an entry for each question. An entry has the ``pin``
+            that answers, with its ``record``, and the one ``before``; ``change`` is ``added``, ``kept`` or ``changed``, and
+            ``learned`` has the keys of files that were fetched for their sha256.
 
         Raises:
             CriteriaError: The zoo itself has a lock, or there is nothing to lock.
@@ -424,8 +424,8 @@ class ModelZoo:
             progress: As for `download`.
 
         Returns:
-            ``path`` of the lock, the references of its ``models``, all of which are here, and ``others``: the packages that
-            are installed in another version than was locked, for which ``install_line`` is the command.
+            The ``path`` of the lock, the references of its ``models``, all of which are here, and in ``others`` the packages
+            that are installed in another version than was locked; ``install_line`` is the command for these.
 
         Raises:
             CriteriaError: The zoo has no lock.
@@ -452,7 +452,7 @@ class ModelZoo:
             progress: As for `download`.
 
         Returns:
-            ``path``, the references of its ``models``, and the number and bytes of its ``files``, as ``files`` and ``size``.
+            The ``path`` of the mirror, the references of its ``models``, and how many ``files`` of what ``size`` it has.
 
         Raises:
             CriteriaError: The zoo has no lock, or the folder is somebody else's.
