@@ -14,7 +14,7 @@ import msgspec
 from zoo_core.artifact import Artifact, ArtifactFile
 from zoo_core.criteria import Criteria
 from zoo_core.entry_points import normalised
-from zoo_core.errors import IntegrityError, ModelNotFoundError, RepositoryError, ZooError
+from zoo_core.errors import IntegrityError, ModelNotFoundError, OfflineError, RepositoryError, ZooError
 from zoo_core.lockfile import Lock
 from zoo_core.places import Opener, Place
 from zoo_core.record import ModelRecord, Source
@@ -119,8 +119,14 @@ class Locked:
         first = f"{first} (in the lock {self._shown}; to lock another: {lock_line(criteria, self.lock.path)})"
         return ModelNotFoundError("\n".join(filter(None, [first, rest])), error.explanation)
 
-    def explained(self, error: IntegrityError, record: ModelRecord) -> IntegrityError:
-        """What wrong bytes mean here: an installed package has others than the lock pins."""
+    def explained(self, error: IntegrityError | OfflineError, record: ModelRecord) -> IntegrityError | OfflineError:
+        """What it means here that a file cannot be had: it was not synced, or an installed package has other bytes."""
+        if isinstance(error, OfflineError):
+            return OfflineError(
+                f"files of {printable(record.reference)} in the lock {self._shown} are not on this machine, and offline mode "
+                f"forbids the network; with one: zoo sync --lock {printable(shlex.quote(str(self.lock.path)))}",
+                error.url,
+            )
         pin = next((pin for pin in self.lock.pins if pin.metadata.mrl == record.mrl and pin.artifact == record.artifact), None)
         if pin is None or not any(file.url.startswith(f"{SCHEME}://") for file in record.files):
             return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from zoo_core.repository.package import SCHEME, package_folder
 from zoo_core.requirements import distribution_of, install_line, missing_requirements
 from zoo_core.wording import listing, printable
 
-Explain = Callable[[IntegrityError, ModelRecord], IntegrityError]
+Explain = Callable[[IntegrityError, ModelRecord], ZooError]
 Report = Callable[[], Progress | None]
 
 
@@ -167,7 +168,7 @@ def _fail(lock: Lock, outcome: _Outcome, missing: tuple[str, ...]) -> None:
         absent = listing(pin.record.reference for pin in lock.pins if pin not in done)
         raise OfflineError(
             f"{printable(str(lock.path))} is not complete on this machine, and offline mode forbids the network: {absent}. "
-            f"With a network: zoo sync --lock {printable(str(lock.path))}",
+            f"With a network: zoo sync --lock {printable(shlex.quote(str(lock.path)))}",
             first.url,
         ) from first
     raise first

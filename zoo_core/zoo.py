@@ -30,6 +30,7 @@ from zoo_core.errors import (
     EngineNotInstalledError,
     IntegrityError,
     ModelNotFoundError,
+    OfflineError,
     PackageNotInstalledError,
     PluginError,
     RepositoryError,
@@ -384,6 +385,11 @@ class ModelZoo:
             progress: As for `download`.
             **fields: Fields of `Criteria`.
 
+        Returns:
+            The ``lock``, whether it ``is_changed``, and ``changes`` with an entry for each question. An entry has the ``pin``
+            that answers, with its ``record``, and the one ``before``; ``change`` is ``added``, ``kept`` or ``changed``, and
+            ``learned`` has the keys of files that were fetched for their sha256.
+
         Raises:
             CriteriaError: The zoo itself has a lock, or there is nothing to lock.
             ModelNotFoundError, AmbiguousModelError: As for `info`; then nothing is written.
@@ -422,6 +428,10 @@ class ModelZoo:
             model_urls: Take the bytes from these repositories, by their sha256, and from nowhere else: a mirror, for example.
             progress: As for `download`.
 
+        Returns:
+            The ``path`` of the lock, the references of its ``models``, all of which are here, and in ``others`` the packages
+            that are installed in another version than was locked; ``install_line`` is the command for these.
+
         Raises:
             CriteriaError: The zoo has no lock.
             IntegrityError, RepositoryError, CacheError: Some files cannot be had; all others are here.
@@ -445,6 +455,9 @@ class ModelZoo:
         Args:
             folder: A new folder, or an earlier mirror, which is brought up to date.
             progress: As for `download`.
+
+        Returns:
+            The ``path`` of the mirror, the references of its ``models``, and how many ``files`` of what ``size`` it has.
 
         Raises:
             CriteriaError: The zoo has no lock, or the folder is somebody else's.
@@ -685,10 +698,10 @@ class ModelZoo:
 
     @contextmanager
     def _explaining(self, record: ModelRecord) -> Iterator[None]:
-        """Say of wrong bytes what a lock has to do with them."""
+        """Say of files that cannot be had what a lock has to do with it."""
         try:
             yield
-        except IntegrityError as error:
+        except (IntegrityError, OfflineError) as error:
             if self._locked is None:
                 raise
             raise self._locked.explained(error, record) from error

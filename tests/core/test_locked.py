@@ -102,6 +102,19 @@ def test_a_lock_asks_for_no_index(root: Path, tmp_path: Path, site: Site) -> Non
     assert len(site.paths) == 1
 
 
+def test_an_address_is_a_question_too(root: Path, tmp_path: Path, site: Site) -> None:
+    (root / "model/cv/image_classification/com/example/other/metadata.json").unlink()
+    write_index(root)
+    for path in root.rglob("*"):
+        if path.is_file():
+            site.pages[f"/zoo/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    url = f"{site.url}zoo/"
+    zoo().lock(url, path=tmp_path / "zoo.lock")
+    ((question, pin),) = read_lock(tmp_path / "zoo.lock").entries
+    assert (question.criteria, question.repositories, pin.repository) == (Criteria(), (url,), url)
+    assert changes(zoo(), lock=tmp_path / "zoo.lock", upgrade=True) == ["com.example/net@1.0 kept"]
+
+
 def test_other_bytes_in_the_same_place_are_refused(root: Path, lock: Path) -> None:
     place = root / "model/cv/image_classification/com/example/net/net.params.bin"
     place.write_bytes(b"something else")

@@ -86,6 +86,9 @@ def test_offline_a_sync_says_what_is_not_here(here: Commands, there: Commands, s
     assert (done.status, len(done.errors)) == (4, 1)
     assert "com.example/net@1.0" in done.errors[0]
     assert "zoo sync --lock" in done.errors[0]
+    done = there.zoo("--lock", "zoo.lock", "--offline", "download", "net")
+    assert (done.status, len(done.errors)) == (4, 1)
+    assert done.errors[0].endswith(f"with one: zoo sync --lock {there.cwd / 'zoo.lock'}")
 
 
 def test_other_bytes_are_not_taken_and_nothing_of_them_is_kept(here: Commands, there: Commands, site: FaultySite) -> None:
