@@ -12,7 +12,7 @@ from zoo_core.transfer import Connections, Retry, Transfer
 #: Bytes that are read at once.
 CHUNK = 1 << 18
 #: Bytes that are asked for at once where each part of a file is a request of its own.
-PART = 4 << 20
+PART = 8 << 20
 
 
 class Incoming(Protocol):
