@@ -102,17 +102,16 @@ def sync(
 def _bring(pin: Pin, repository: Repository, cache: Cache, outcome: _Outcome, report: Report) -> None:
     record = pin.record
     waiting = [file for file in record.files if _waits_for_package(file) and not cache.has(_only(record, [file]), repository)]
-    if not waiting:
-        cache.files(record, repository, progress=report())
-        outcome.here.append(pin)
-        return
+    if waiting:
+        # One that cannot be had ends the downloads of the others.
+        others = [file for file in record.files if file not in waiting]
+        cache.transferred(record, repository, others, progress=report())
     try:
-        # Perhaps another repository was named that has these bytes too.
         cache.files(record, repository, progress=report())
         outcome.here.append(pin)
     except RepositoryError:
-        others = [file for file in record.files if file not in waiting]
-        cache.transferred(record, repository, others, progress=report())
+        if not waiting:
+            raise
         outcome.waiting.append(pin)
 
 
