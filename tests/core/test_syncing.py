@@ -77,6 +77,12 @@ def test_a_mirror_has_the_resource_too(carried: Path, tmp_path: Path) -> None:
     assert ModelZoo([tmp_path / "m"], config=False, plugins=[]).download("net", progress=False).is_dir()
 
 
+def test_a_mirror_cannot_be_made_without_the_package(carried: Path, tmp_path: Path) -> None:
+    uninstall(carried)
+    with pytest.raises(PackageNotInstalledError, match=r'is not installed.*: pip install "acme-models==1\.3"$'):
+        zoo(tmp_path / "zoo.lock").mirror(tmp_path / "m", progress=False)
+
+
 def test_a_package_of_no_known_distribution_is_named_as_it_is_imported(carried: Path, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "zoo.lock").read_text())
     content["models"][0]["packages"] = {}
