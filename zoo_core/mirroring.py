@@ -28,7 +28,7 @@ from zoo_core.artifact import MRL, Artifact, ArtifactFile
 from zoo_core.atomic import atomic_file, remove
 from zoo_core.cache import Cache
 from zoo_core.entry_points import InstalledEntryPoints, normalised
-from zoo_core.errors import CriteriaError, IntegrityError, MetadataError
+from zoo_core.errors import CriteriaError, IntegrityError, MetadataError, PackageNotInstalledError, RepositoryError
 from zoo_core.indexing import write_index
 from zoo_core.lockfile import LOCK_NAME, Lock, document, document_path
 from zoo_core.members import name_fault
@@ -37,9 +37,9 @@ from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import INDEX_NAME
 from zoo_core.repository.package import SCHEME
-from zoo_core.requirements import distribution_of
+from zoo_core.requirements import distribution_of, install_line
 from zoo_core.store import CHUNK, digest_file
-from zoo_core.syncing import Explain, Report
+from zoo_core.syncing import Explain, Report, packages_of_pins, waits_for_package
 from zoo_core.wording import listing, printable
 
 FILES = "files"
@@ -88,6 +88,7 @@ def mirror(
     Raises:
         CriteriaError: The folder holds documents of another repository, or a file of somebody else where one is to be written.
         IntegrityError, RepositoryError, OfflineError, CacheError: The files cannot be had.
+        PackageNotInstalledError: They lie in a package that is not installed.
         MetadataError: An id cannot be a folder.
         OSError: The folder cannot be written.
     """
@@ -108,6 +109,11 @@ def mirror(
             found = cache.transferred(record, repository_of(record), record.files, progress=report())
         except IntegrityError as error:
             raise explain(error, record) from error
+        except RepositoryError as error:
+            missing, _ = packages_of_pins([pin])
+            if missing and any(map(waits_for_package, record.files)):
+                raise PackageNotInstalledError(f"{error}: {install_line(missing)}", missing) from error
+            raise
         sizes |= {_place_of(file): target.copy(found[file.key], _place_of(file), file.sha256 or "") for file in record.files}
         artifact = msgspec.structs.replace(
             pin.artifact,

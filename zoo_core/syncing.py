@@ -84,7 +84,7 @@ def sync(
             outcome.errors.append(explain(error, pin.record))
         except ZooError as error:
             outcome.errors.append(error)
-    missing, others = _packages(lock.pins)
+    missing, others = packages_of_pins(lock.pins)
     if outcome.waiting and not missing:
         # The lock does not say which distribution brings the package.
         outcome.errors.append(_absent(outcome.waiting[0]))
@@ -101,23 +101,22 @@ def sync(
 
 def _bring(pin: Pin, repository: Repository, cache: Cache, outcome: _Outcome, report: Report) -> None:
     record = pin.record
-    waiting = [file for file in record.files if _waits_for_package(file) and not cache.has(_only(record, [file]), repository)]
-    if not waiting:
-        cache.files(record, repository, progress=report())
-        outcome.here.append(pin)
-        return
+    waiting = [file for file in record.files if waits_for_package(file) and not cache.has(_only(record, [file]), repository)]
+    if waiting:
+        # One that cannot be had ends the downloads of the others.
+        others = [file for file in record.files if file not in waiting]
+        cache.transferred(record, repository, others, progress=report())
     try:
-        # Perhaps another repository was named that has these bytes too.
         cache.files(record, repository, progress=report())
         outcome.here.append(pin)
     except RepositoryError:
-        others = [file for file in record.files if file not in waiting]
-        cache.transferred(record, repository, others, progress=report())
+        if not waiting:
+            raise
         outcome.waiting.append(pin)
 
 
 def _absent(pin: Pin) -> PackageNotInstalledError:
-    names = listing(urlsplit(file.url).netloc.partition(".")[0] for file in pin.record.files if _waits_for_package(file))
+    names = listing(urlsplit(file.url).netloc.partition(".")[0] for file in pin.record.files if waits_for_package(file))
     return PackageNotInstalledError(
         f"files of {printable(pin.record.reference)} lie in a package that is not installed: {names}"
     )
@@ -127,7 +126,7 @@ def _only(record: ModelRecord, files: Iterable[ArtifactFile]) -> ModelRecord:
     return msgspec.structs.replace(record, artifact=msgspec.structs.replace(record.artifact, files=tuple(files)))
 
 
-def _waits_for_package(file: ArtifactFile) -> bool:
+def waits_for_package(file: ArtifactFile) -> bool:
     """Whether a file lies in a package that is not installed."""
     parts = urlsplit(file.url)
     if parts.scheme != SCHEME:
@@ -139,7 +138,7 @@ def _waits_for_package(file: ArtifactFile) -> bool:
     return False
 
 
-def _packages(pins: Iterable[Pin]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def packages_of_pins(pins: Iterable[Pin]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is missing of the packages that a lock names, and what is installed in another version, as requirements."""
     missing: set[str] = set()
     others: set[str] = set()
