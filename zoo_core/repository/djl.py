@@ -1,7 +1,8 @@
-"""The listings that DJL's repository has of models imported from elsewhere: names without documents.
+"""What can be read of a repository without an index, such as DJL's own: listings of imported models, and a model's own folder.
 
-Source: Deep Java Library, ``ModelZoo.listModels``, ``HfModelZoo`` and the importer that writes the listings,
-``model/<application>/<group id, dots as slashes>/models.json.gz``: ``{"<artifact id>": {"result": "success", "sha1": ...}}``.
+A listing has names without documents: ``model/<application>/<group id, dots as slashes>/models.json.gz``,
+``{"<artifact id>": {"result": "success", "sha1": ...}}``. Source: Deep Java Library, ``ModelZoo.listModels``, ``HfModelZoo`` and the
+importer that writes them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from urllib.parse import urljoin
@@ -16,7 +18,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from zoo_core.errors import MetadataError, RepositoryError
-from zoo_core.metadata import DOCUMENT_NAME
+from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES
 from zoo_core.repository.base import Entry, Listing
 from zoo_core.repository.listed import fetched_if_changed, unpacked
 from zoo_core.stopping import Stop, at_once
@@ -30,6 +32,10 @@ MAX_LISTING = 64 << 20
 VERSION = "0.0.1"
 _CONNECTIONS = 8
 _DIGEST = "sha256:"
+#: A store that hides what it has answers 403.
+_ABSENT = (403, 404, 410)
+#: An address in a repository, where a model may have its folder.
+_MODEL_FOLDER = re.compile(rf"/(?:{'|'.join(TYPES)})/[^?#]+/[^?#]+/$")
 _GZIP_MAGIC = b"\x1f\x8b"
 _LANGUAGE = (
     "fill_mask",
@@ -76,16 +82,36 @@ _PLACES = [_Place(group, engine, task) for group, (engine, tasks) in GROUPS.item
 
 
 def listing_of(root: str, transfer: Transfer, known: Mapping[str, str]) -> Listing | None:
-    """What the listings of a repository name; None where that is what is known.
+    """What an address without an index holds; None where that is what is known.
 
     Args:
-        root: Of the repository, a slash at its end.
+        root: A slash at its end.
         known: The state of what is known.
 
     Raises:
-        RepositoryError: There is none (the status is 404), or one cannot be read.
-        MetadataError: One is malformed.
+        RepositoryError: It holds nothing (the status is 404), or cannot be read.
+        MetadataError: A listing is malformed.
     """
+    if _MODEL_FOLDER.search(root):
+        try:
+            return _document_in(root, transfer, known)
+        except RepositoryError as error:
+            if error.status not in _ABSENT:
+                raise
+    return _imported(root, transfer, known)
+
+
+def _document_in(root: str, transfer: Transfer, known: Mapping[str, str]) -> Listing | None:
+    """The one document of a model's own folder."""
+    content, etag = fetched_if_changed(transfer, urljoin(root, DOCUMENT_NAME), MAX_DOCUMENT, known.get(DOCUMENT_NAME, ""))
+    if content is None:
+        return None
+    stamp = hashlib.sha256(content).digest()
+    return Listing((Entry(DOCUMENT_NAME, stamp, functools.partial(bytes, item)) for item in [content]), {DOCUMENT_NAME: etag})
+
+
+def _imported(root: str, transfer: Transfer, known: Mapping[str, str]) -> Listing | None:
+    """What the listings of a repository name."""
     answers = _asked(root, _PLACES, transfer, known)
     if not answers:
         raise RepositoryError(f"{shown_url(root)} has no {NAME} either", root, 404)
@@ -114,8 +140,7 @@ def _content(root: str, place: _Place, transfer: Transfer, known: str) -> tuple[
         # A digest stands for the tag of a server that gives none.
         content, etag = fetched_if_changed(transfer, url, MAX_LISTING, "" if known.startswith(_DIGEST) else known)
     except RepositoryError as error:
-        # A store that hides what it has answers 403.
-        if error.status in (403, 404, 410):
+        if error.status in _ABSENT:
             return None
         raise
     if content is None:

@@ -79,7 +79,7 @@ class HttpRepository(Repository):
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """The index, by one request, which the server answers in a few bytes where nothing has changed.
 
-        Without one, the listings that DJL's repository has instead.
+        Without one, what can be read else: see `zoo_core.repository.djl`.
         """
         try:
             return self._listed(known)
@@ -111,7 +111,9 @@ class HttpRepository(Repository):
         return self._document(path, content)
 
     def _document(self, path: str, content: bytes) -> Metadata:
-        return Metadata.from_json(content, urljoin(self._root, quote(path)), path=path)
+        # Alone in the address of a model's own folder, where it lies is told by that.
+        place = path if "/" in path else None
+        return Metadata.from_json(content, urljoin(self._root, quote(path)), path=place)
 
     def _listed(self, known: Mapping[str, str] | None) -> Listing | None:
         known = known or {}

@@ -152,6 +152,29 @@ def test_what_its_document_asks_for_counts_as_it_does_elsewhere(site, zoo):
         zoo().info("acme/tiny-bert", engine="PyTorch")
 
 
+def test_the_folder_of_one_model_is_a_repository_of_that_model(site, tmp_path):
+    folder = "model/cv/image_classification/org/example/torch/tinynet"
+    shared = make.item("../names.txt", b"cat dog", name="names.txt")
+    content = make.document(
+        make.artifact(files={"parameters": make.item("net.bin", make.WEIGHTS), "names": shared}),
+        group_id="org.example.torch",
+        artifact_id="another name",
+    )
+    site.pages |= {
+        f"/{folder}/metadata.json": json.dumps(content).encode(),
+        f"/{folder}/net.bin": make.WEIGHTS,
+        "/model/cv/image_classification/org/example/torch/names.txt": b"cat dog",
+    }
+    with ModelZoo([site.url + folder], cache=tmp_path, config=False, refresh=True) as zoo:
+        (record,) = zoo.search()
+        assert str(record.mrl) == "model/cv/image_classification/org.example.torch/tinynet"
+        assert (zoo.download(record, progress=False) / "names.txt").read_bytes() == b"cat dog"
+    site.requests.clear()
+    with ModelZoo([site.url + folder], cache=tmp_path, config=False, refresh=True) as zoo:
+        assert len(zoo.search()) == 1
+    assert [path for path, headers in site.requests if "if-none-match" in headers] == [f"/{folder}/metadata.json"]
+
+
 @pytest.mark.parametrize(
     ("content", "error", "said"),
     [
