@@ -36,6 +36,8 @@ FLOWERS = "examples/zoo-flowers"
 TEST_TOOLS = ("pytest", "hypothesis")
 #: All but the tests that build packages and make environments, which take long and need to run once only.
 QUICK = ("-m", "not packaging")
+#: What reaches object stores and the hub, and a server of the S3 protocol to reach; the other environments test doing without.
+STORES = ("s3fs", "moto[s3]", "flask", "flask-cors", "huggingface-hub")
 PICTURES = ("scikit-image", "scikit-learn")  # real photographs and the digits; nothing of ours depends on them
 
 
@@ -115,7 +117,7 @@ BOTH = Environment(
     name="both",
     constraints="numpy1.txt",
     projects=(CORE, f"{PYTORCH}[demo]", f"{MXNET}[demo]", FLOWERS),
-    requirements=(*TEST_TOOLS, *PICTURES, "build", "mypy"),
+    requirements=(*TEST_TOOLS, *PICTURES, *STORES, "build", "mypy"),
 )
 TOOLS = Environment(name="tools", constraints="common.txt", requirements=("build", "import-linter", "ruff"))
 # Ruff breaks the long lines of signatures.

@@ -5,6 +5,8 @@ Source: ``ai.djl.Application`` of Deep Java Library, as ``docs/reference/metadat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from zoo_core.errors import CriteriaError
 from zoo_core.wording import did_you_mean
 
@@ -82,3 +84,14 @@ def matches(asked: str, found: str | None) -> bool:
         return asked == UNDEFINED
     path = canonical(found) or found
     return path == asked or path.startswith(asked + "/")
+
+
+def type_of(arguments: Mapping[str, object], application: str, side: int) -> str:
+    """What a prediction takes or gives: as an artifact's arguments say, else as its application does; "" where neither does.
+
+    Args:
+        side: 0 for the input, 1 for the output.
+    """
+    camel, snake = (("inputType", "input_type"), ("outputType", "output_type"))[side]
+    pair = APPLICATIONS.get(canonical(application) or "")
+    return str(arguments.get(camel, arguments.get(snake, pair[side] if pair else "")))

@@ -6,7 +6,8 @@
     unpacked/                     see `zoo_core.contents`
     partial/                      see `zoo_core.downloads`
     digests/<key>                 the sha256 that a weak digest turned out to be
-    index/<key>                   the last index of each remote repository
+    index/                        see `zoo_core.index.shelf`
+    documents/<key>               whole documents of models of which a repository's listing has only the names
 
 Everything that is downloaded passes through here, and is verified before it gets its final name.
 """
@@ -19,6 +20,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from warnings import warn
+
+import msgspec
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
@@ -33,6 +36,7 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import Folders, Layout
+from zoo_core.metadata import Metadata
 from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
@@ -101,6 +105,25 @@ class Cache:
             folder = self._placed(record, repository, progress, keep=True)[0]
         return folder or self._folders.assemble(record, Layout({}))
 
+    def transferred(
+        self,
+        record: ModelRecord,
+        repository: Repository,
+        files: Sequence[ArtifactFile],
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Path]:
+        """Some files of an artifact by their keys as they were transferred, verified: archives stay what they are.
+
+        Raises:
+            IntegrityError, RepositoryError, CacheError: As for `files`.
+        """
+        plain = tuple(msgspec.structs.replace(file, uri="", name=file.name or file.key, type="file") for file in files)
+        bare = msgspec.structs.replace(record, artifact=msgspec.structs.replace(record.artifact, files=plain))
+        with _ending(progress):
+            parts = self._parts(bare, repository, progress, keep=False)
+        return {file.key: parts[file.key].place or parts[file.key].layout.blobs[file.name] for file in plain}
+
     def local(self, record: ModelRecord, repository: Repository | None) -> dict[str, Path]:
         """The files of an artifact that are on this machine, by key; nothing is read."""
         parts = {file.key: part for file in record.files if (part := self._known(file, repository)) is not None}
@@ -114,11 +137,25 @@ class Cache:
         """Whether all files of an artifact are on this machine; nothing is read."""
         return all(self._known(file, repository) is not None for file in record.files)
 
-    def known_index(self, url: str) -> StoredIndex:
-        """The last index that was seen of a repository."""
-        return StoredIndex(
-            self._store, self.home / "index" / key_of(url), [layer.home / "index" / key_of(url) for layer in self._layers]
-        )
+    def document(self, metadata: Metadata) -> bytes | None:
+        """The whole document of a model that was only listed; None where it has not been read here."""
+        for store in self._stores:
+            with contextlib.suppress(OSError):
+                return self._document_path(store, metadata).read_bytes()
+        return None
+
+    def keep_document(self, metadata: Metadata, content: bytes) -> None:
+        """Keep such a document; a cache that cannot be written only means reading it again."""
+        with contextlib.suppress(CacheError):
+            self._store.write(self._document_path(self._store, metadata), content)
+
+    def _document_path(self, store: Store, metadata: Metadata) -> Path:
+        return store.home / "documents" / key_of(f"{metadata.listed_as} {metadata.url}")
+
+    @property
+    def layers(self) -> tuple[Path, ...]:
+        """The caches below this one."""
+        return tuple(layer.home for layer in self._layers)
 
     @property
     def _stores(self) -> tuple[Store, ...]:
@@ -392,26 +429,6 @@ def _ending(progress: Progress | None) -> Iterator[None]:
         close = getattr(progress, "close", None)
         if callable(close):
             close()
-
-
-class StoredIndex:
-    """An index with its ETag, in one file; its age is the file's. Where it is not ours, that of a layer is read."""
-
-    def __init__(self, store: Store, path: Path, layered: Sequence[Path] = ()) -> None:
-        self._store, self._path, self._layered = store, path, layered
-
-    def read(self) -> tuple[bytes, str, float] | None:
-        """The content, the ETag and the age in seconds; None where none was seen."""
-        for path in (self._path, *self._layered):
-            with contextlib.suppress(OSError):
-                etag, _, content = path.read_bytes().partition(b"\n")
-                return content, etag.decode("latin-1"), max(0.0, time.time() - path.stat().st_mtime)
-        return None
-
-    def write(self, content: bytes, etag: str) -> None:
-        """Keep an index as seen now; a cache that cannot be written only means asking again."""
-        with contextlib.suppress(CacheError):
-            self._store.write(self._path, etag.replace("\n", "").encode("latin-1", "replace") + b"\n" + content)
 
 
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:

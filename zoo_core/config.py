@@ -50,6 +50,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_file_size: int | None = None
     max_unpacked_size: Count | None = None
     max_members: Count | None = None
+    max_index_size: Count | None = None
     repository: tuple[RepositorySettings, ...] = ()
     mirror: tuple[_MirrorSettings, ...] = ()
 
@@ -82,6 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         max_unpacked_size: Bytes that one archive may become; None: as its own size tells.
         max_members: Files and folders that one archive may become; None: a default.
         max_file_size: The most bytes that a file may have; None: several times what its document declares.
+        max_index_size: Bytes that the index of a remote repository may have, compressed and unpacked; None: a default.
         mirrors: Those of the environment, then those of the files.
     """
 
@@ -93,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_size: int | None = None
     max_members: int | None = None
     max_file_size: int | None = None
+    max_index_size: int | None = None
     mirrors: tuple[Mirror, ...] = ()
     repositories: tuple[ConfiguredRepository, ...] = ()
     files: tuple[Path, ...] = ()
@@ -215,6 +218,7 @@ def _merged(config: Config, file: Path, read: _File, *, is_trusted: bool) -> Con
         max_unpacked_size=config.max_unpacked_size if read.max_unpacked_size is None else read.max_unpacked_size,
         max_members=config.max_members if read.max_members is None else read.max_members,
         max_file_size=config.max_file_size if read.max_file_size is None else read.max_file_size,
+        max_index_size=config.max_index_size if read.max_index_size is None else read.max_index_size,
         mirrors=(*config.mirrors, *mirrors),
         repositories=(*config.repositories, *repositories),
         files=(*config.files, file),
@@ -234,6 +238,17 @@ def _mirror(item: _MirrorSettings, file: Path, *, is_trusted: bool) -> Mirror:
 
 def _absolute(url: str, folder: Path) -> str:
     return url if "://" in url else str(folder / Path(url).expanduser())
+
+
+def named_lock(given: str | os.PathLike[str] | bool | None, config: str | os.PathLike[str] | bool | None) -> Path | None:
+    """The lock file that a zoo is to heed: the one that is given, else ``ZOO_LOCK``; no other file is ever looked for.
+
+    Args:
+        given: A path; None: as the environment says; False: none.
+        config: As for `load_config`; False leaves the environment aside.
+    """
+    named = os.environ.get("ZOO_LOCK", "") if given in (None, True) and config is not False else given
+    return Path(named).expanduser().absolute() if named and not isinstance(named, bool) else None
 
 
 def is_offline(config: Config | None = None, given: bool | None = None) -> bool:

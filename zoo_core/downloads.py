@@ -5,6 +5,7 @@ partial/                      see `zoo_core.partial`
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
@@ -22,7 +23,7 @@ from zoo_core.partial import FOLDER, Partial, Partials
 from zoo_core.reception import How, Wanted
 from zoo_core.repository.base import Repository
 from zoo_core.repository.local import url_path
-from zoo_core.sources import Source, StreamSource, WebSource
+from zoo_core.sources import PartsSource, Source, StreamSource, WebSource
 from zoo_core.stopping import Stop
 from zoo_core.store import Digests, Store, key_of
 from zoo_core.transfer import WEB_SCHEMES, Retry, Transfer
@@ -190,7 +191,9 @@ def _web(transfer: Transfer, url: str, stop: Stop) -> Callable[[Retry], Source]:
 def _listed(repository: Repository, file: ArtifactFile, url: str) -> Callable[[Retry], Source]:
     """What the repository itself has at an address, which says whether it may be read."""
     there = msgspec.structs.replace(file, url=url)
-    return lambda _: StreamSource(url, lambda offset: repository.open(there, offset))
+    if not repository.has_parts:
+        return lambda _: StreamSource(url, lambda offset: repository.open(there, offset))
+    return lambda _: PartsSource(url, functools.partial(repository.parts_of, there))
 
 
 def _disk(url: str) -> Callable[[Retry], Source]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,19 +46,33 @@ def write_index(folder: Path) -> WrittenIndex:
     paths = repository.document_paths()
     if not paths:
         raise RepositoryError(f"{folder} holds no model/<application>/<group id>/<artifact id>/metadata.json", str(folder))
-    entries, filled = [], []
-    for path in paths:
-        relative = path.relative_to(repository.root).as_posix()
-        filled += [f"{relative}: {key}" for key in _fill_in(path, relative, repository)]
-        content = path.read_bytes()
-        entries.append({"path": relative, "sha256": hashlib.sha256(content).hexdigest(), "metadata": json.loads(content)})
-    text = json.dumps({"indexVersion": 1, "documents": entries}, ensure_ascii=False, separators=(",", ":")).encode()
-    with atomic_file(repository.root / INDEX_NAME) as stream:
-        stream.write(text)
-    with atomic_file(repository.root / f"{INDEX_NAME}.gz") as stream:
-        # No time of writing inside: equal content gives equal bytes.
-        stream.write(gzip.compress(text, mtime=0))
-    return WrittenIndex(path=repository.root / INDEX_NAME, documents=len(entries), filled=tuple(filled))
+    filled: list[str] = []
+    with _both(repository.root / INDEX_NAME) as write:
+        write('{"indexVersion":1,"documents":[')
+        for number, path in enumerate(paths):
+            relative = path.relative_to(repository.root).as_posix()
+            filled += [f"{relative}: {key}" for key in _fill_in(path, relative, repository)]
+            content = path.read_bytes()
+            entry = {"path": relative, "sha256": hashlib.sha256(content).hexdigest(), "metadata": json.loads(content)}
+            # One after the other: together they may be more than the memory holds.
+            write(("," if number else "") + json.dumps(entry, ensure_ascii=False, separators=(",", ":")))
+        write("]}")
+    return WrittenIndex(path=repository.root / INDEX_NAME, documents=len(paths), filled=tuple(filled))
+
+
+@contextmanager
+def _both(path: Path) -> Iterator[Callable[[str], None]]:
+    """What writes text into a file and a compressed one beside it; both appear at the end, if there was no error."""
+    packed = path.with_name(f"{path.name}.gz")
+    # No name and time of writing inside: equal content gives equal bytes.
+    with atomic_file(packed) as outer, atomic_file(path) as plain, gzip.GzipFile("", "wb", fileobj=outer, mtime=0) as inner:
+
+        def write(text: str) -> None:
+            content = text.encode()
+            plain.write(content)
+            inner.write(content)
+
+        yield write
 
 
 def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -18,12 +18,16 @@ from zoo_core.artifact import MRL, Artifact, ArtifactFile, License
 from zoo_core.errors import MetadataError
 from zoo_core.frozen import FrozenDict
 from zoo_core.requirements import check_engine, check_requirement
-from zoo_core.wording import printable
+from zoo_core.wording import bytes_text, printable
 
 DOCUMENT_NAME = "metadata.json"
+#: How the own address of a document begins where whoever reads it looks at all addresses inside: one in a lock file.
+UNRESOLVED = "zoo-lock://"
 TYPES = ("model", "dataset")
 #: Characters of a version; numbers of thousands of digits cannot be compared.
 MAX_VERSION = 128
+#: Bytes of a document, artifacts in it, files of an artifact, and levels of what is nested in its arguments.
+MAX_DOCUMENT, MAX_ARTIFACTS, MAX_FILES, MAX_DEPTH = 16 << 20, 10_000, 1_000, 64
 
 #: Suffix of a URI -> what the bytes are; the longest suffix is looked for first.
 _ARCHIVES = {
@@ -71,6 +75,7 @@ class _Document(msgspec.Struct):
     name: Text = None
     description: Text = None
     website: Text = None
+    listedAs: Text = None  # noqa: N815
     licenses: dict[str, _LicenseItem | None] | None = None
     artifacts: list[msgspec.Raw] | None = None
 
@@ -84,6 +89,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         application: As written inside; a label where it disagrees with the folder, as the next two are.
         group_id: As written inside.
         artifact_id: As written inside.
+        listed_as: Where only a listing was read, which tells the ids and no files: what it calls the state of the document at
+            `url`. "": all of it was read.
     """
 
     mrl: MRL
@@ -96,6 +103,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     website: str = ""
     licenses: tuple[License, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    listed_as: str = ""
 
     @classmethod
     def from_json(cls, content: bytes, url: str, *, path: str | None = None) -> Metadata:
@@ -110,7 +118,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             MetadataError: It does not follow the format; the message has the file, the field and what was expected.
         """
+        if len(content) > MAX_DOCUMENT:
+            raise _malformed(url, "$", f"expected at most {bytes_text(MAX_DOCUMENT)}, found {bytes_text(len(content))}")
         document = _decoded(content, _Document, url, "$")
+        _check_count(document.artifacts or (), MAX_ARTIFACTS, "artifacts", url, "$.artifacts")
         application, group_id, artifact_id = (
             _text(value) for value in (document.application, document.groupId, document.artifactId)
         )
@@ -135,6 +146,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
                 for key, item in (document.licenses or {}).items()
             ),
             artifacts=artifacts,
+            listed_as=_text(document.listedAs),
         )
 
 
@@ -145,9 +157,11 @@ def is_document(content: Mapping[str, Any]) -> bool:
 
 def _artifact(content: msgspec.Raw, url: str, field: str, group_id: str) -> Artifact:
     item = _decoded(content, _ArtifactItem, url, field)
+    _check_count(item.files or (), MAX_FILES, "files", url, f"{field}.files")
     files = tuple(_file(key, raw, url, f"{field}.files.{key}") for key, raw in (item.files or {}).items())
     _check_distinct([file.name for file in files if file.name], url, f"{field}.files")
     arguments = item.arguments or {}
+    _check_depth(arguments, MAX_DEPTH, url, f"{field}.arguments")
     return Artifact(
         version=_version(item.version, url, f"{field}.version"),
         name=_text(item.name),
@@ -192,6 +206,21 @@ def _checked(texts: Iterable[str], check: Callable[[str], str], url: str, field:
         raise _malformed(url, field, str(error)) from error
 
 
+def _check_count(items: Sized, limit: int, what: str, url: str, field: str) -> None:
+    if len(items) > limit:
+        raise _malformed(url, field, f"expected at most {limit} {what}, found {len(items)}")
+
+
+def _check_depth(value: Any, limit: int, url: str, field: str) -> None:
+    """What is nested without end would be a RecursionError wherever it is looked at."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if inside and limit == 0:
+        raise _malformed(url, field, f"expected at most {MAX_DEPTH} levels, found more")
+    for item in inside:
+        if isinstance(item, dict | list):
+            _check_depth(item, limit - 1, url, field)
+
+
 def _version(value: Text, url: str, field: str) -> str | None:
     text = _text(value)
     if len(text) > MAX_VERSION:
@@ -203,6 +232,16 @@ def archive_kind(uri: str) -> str | None:
     """What the end of a URI says of its bytes: ``zip``, ``tgz``, ``tar``, ``gzip`` or nothing."""
     lower = urlsplit(uri).path.lower()
     return next((kind for suffix, kind in _ARCHIVES.items() if lower.endswith(suffix)), None)
+
+
+def archive_suffix(uri: str) -> str:
+    """The end of a URI that says what its bytes are, or "".
+
+    >>> archive_suffix("https://models.example.com/net.tar.gz?version=1"), archive_suffix("net.bin")
+    ('.tar.gz', '')
+    """
+    lower = urlsplit(uri).path.lower()
+    return next((suffix for suffix in _ARCHIVES if lower.endswith(suffix)), "")
 
 
 def _stored_name(uri: str) -> tuple[str, str | None]:
@@ -239,7 +278,10 @@ def _check_distinct(names: Sequence[str], url: str, field: str) -> None:
 def _resolved(uri: str, url: str, field: str) -> str:
     """The absolute address of a file; a remote document reaches neither local files nor packages."""
     try:
-        address = urljoin(url, uri) if not uri.startswith("package://") else uri
+        # An address that is none is told here all the same.
+        if url.startswith(UNRESOLVED) and urlsplit(uri):
+            return uri
+        address = _joined(url, uri) if not uri.startswith("package://") else uri
         scheme, base = urlsplit(address).scheme, urlsplit(url).scheme
     except ValueError as error:
         raise _malformed(url, field, f"expected an address, found {uri!r}") from error
@@ -247,6 +289,14 @@ def _resolved(uri: str, url: str, field: str) -> str:
     if scheme in ("http", "https") or (is_local and scheme == "package") or (scheme == base and not urlsplit(uri).scheme):
         return address
     raise _malformed(url, field, f"expected a relative or http(s) address, found {uri!r}")
+
+
+def _joined(url: str, uri: str) -> str:
+    """An address as a document at another address means it; Python resolves in the schemes of the web and of files only."""
+    scheme, separator, place = url.partition("://")
+    if not separator or scheme in ("http", "https", "file") or urlsplit(uri).scheme:
+        return urljoin(url, uri)
+    return f"{scheme}://" + urljoin(f"http://{place}", uri).removeprefix("http://")
 
 
 def _size(value: Text, url: str, field: str) -> int | None:
@@ -322,7 +372,7 @@ def _path_in(url: str) -> str:
 def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
     """Properties and options: values as their JSON text; a key twice or a list is the document's error."""
     try:
-        pairs = json.loads(bytes(raw), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+        pairs = _pairs_decoder.decode(bytes(raw).decode())
     except (ValueError, RecursionError) as error:
         # msgspec leaves what it does not decode unchecked, invalid UTF-8 among it.
         raise _malformed(url, field, f"no JSON: {error}") from error
@@ -345,6 +395,9 @@ def _text_mapping(raw: msgspec.Raw, url: str, field: str) -> dict[str, str]:
 class _Pairs:
     def __init__(self, items: list[tuple[str, Any]]) -> None:
         self.items = items
+
+
+_pairs_decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
 
 
 def _text(value: Text) -> str:

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zoo_core.address import parse_address, said_of_all
-from zoo_core.cache import Cache
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
-from zoo_core.repository.http import HttpRepository
+from zoo_core.repository.kinds import HUB, KINDS, STORES
 from zoo_core.repository.local import FolderRepository, url_path
 from zoo_core.repository.single import SingleRepository
 from zoo_core.transfer import Transfer
@@ -36,8 +35,8 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, source=msgspec.structs.replace(self.source, is_named=True))
 
 
-def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
-    """What makes a repository of an address: a folder or a file, ``file://``, ``package://`` or ``http(s)://``."""
+def opener(transfer: Transfer, *, max_index_size: int | None = None) -> Opener:
+    """What makes a repository of an address: a folder, a file, or one of the `KINDS`."""
 
     def open_address(url: str) -> Repository:
         try:
@@ -50,19 +49,16 @@ def opener(cache: Cache, transfer: Transfer, max_age_s: float) -> Opener:
 
     def open_kind(url: str) -> Repository:
         scheme = urlsplit(url).scheme
-        if scheme in ("http", "https"):
-            address = parse_address(url)
-            if address.is_file:
-                return SingleRepository(address, transfer=transfer)
-            return HttpRepository(address.url, transfer=transfer, known=cache.known_index(address.url), max_age_s=max_age_s)
         if scheme == "package":
             return FolderRepository.of_package(url.removeprefix("package://").rstrip("/"), transfer=transfer)
         if scheme == "file":
             return _opened_here(url, transfer)
+        if scheme in KINDS:
+            return _opened_away(url, scheme, transfer, max_index_size)
         # A single letter is the drive of a Windows path.
         if len(scheme) > 1 and "://" in url:
             raise RepositoryError(
-                f"{printable(url)}: there is no repository kind {scheme!r}; there is: file, http, https, package", url
+                f"{printable(url)}: there is no repository kind {scheme!r}; there is: {listing(KINDS, limit=20)}", url
             )
         return _opened_here(Path(url).expanduser().absolute().as_uri(), transfer)
 
@@ -75,6 +71,24 @@ def _opened_here(url: str, transfer: Transfer) -> Repository:
     path = url_path(address.url)
     is_file = path.is_file() or (address.is_file and not path.is_dir())
     return SingleRepository(address, transfer=transfer) if is_file else FolderRepository(path, transfer=transfer)
+
+
+def _opened_away(url: str, scheme: str, transfer: Transfer, max_index_size: int | None) -> Repository:
+    """A place on the network. What most searches do without is imported where it is asked for."""
+    if scheme in STORES:
+        from zoo_core.repository.store import StoreRepository
+
+        return StoreRepository(url, transfer=transfer, max_index_size=max_index_size)
+    if scheme == HUB:
+        from zoo_core.repository.hub import HubRepository
+
+        return HubRepository(url, transfer=transfer, max_index_size=max_index_size)
+    from zoo_core.repository.http import HttpRepository
+
+    address = parse_address(url)
+    if address.is_file:
+        return SingleRepository(address, transfer=transfer)
+    return HttpRepository(address.url, transfer=transfer, max_index_size=max_index_size)
 
 
 def installed_places(installed: InstalledEntryPoints, opened: Opener) -> list[Place]:

@@ -25,6 +25,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         is_configured: Installed packages and the user's own configuration name it; otherwise it is ad hoc.
         allow_unverified: The user's own configuration allows files without a digest.
         arguments: What the query of its address says for all its models, over what its documents say.
+        is_claimed: A lock file names the repository, which has not been asked. Nothing is trusted for that.
     """
 
     repository: str
@@ -35,6 +36,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     is_configured: bool = False
     allow_unverified: bool = False
     arguments: FrozenDict[Any] = msgspec.field(default_factory=FrozenDict)
+    is_claimed: bool = False
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,8 +127,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files as transferred; None where a file does not tell."""
-        return self.artifact.size
+        """Bytes of all files as transferred; None where a file does not tell, or nobody has told of the files yet."""
+        return None if self.metadata.listed_as else self.artifact.size
 
     @property
     def repository(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -56,11 +56,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         accepted: In order: repository, then version, then order in the document.
         refused: Nearest miss first.
         messages: What else bears on it: repositories that could not be read, plugins that are broken.
+        unseen: How many more there are in large repositories, which are farther still and were not looked at.
     """
 
     accepted: list[ModelRecord]
     refused: list[Refusal]
     messages: list[str] = msgspec.field(default_factory=list)
+    unseen: int = 0
 
     def __str__(self) -> str:
         lines = [f"{record.reference}  accepted" for record in self.accepted]
@@ -70,9 +72,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         """The nearest misses and the messages, a line each."""
         nearest = self.nearest()
         lines = [f"{printable(refusal.record.reference)}  {refusal}" for refusal in nearest[:limit]]
-        if len(self.refused) > len(lines):
-            lines.append(f"... and {len(self.refused) - len(lines)} more")
-        return [*lines, *self.messages]
+        more = len(self.refused) - len(lines) + self.unseen
+        return [*lines, *([f"... and {more} more"] if more else []), *self.messages]
 
     def nearest(self) -> list[Refusal]:
         """The refusals without those of quite other models, unless there is nothing else."""
@@ -114,16 +115,25 @@ class _Stage(msgspec.Struct, frozen=True, kw_only=True):
     there: Callable[[Sequence[ModelRecord]], Any] = lambda _: None
 
 
-def select(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings, *, with_reasons: bool = True) -> Explanation:
+def select(
+    criteria: Criteria,
+    records: Sequence[ModelRecord],
+    here: Surroundings,
+    *,
+    claims: Claims | None = None,
+    with_reasons: bool = True,
+) -> Explanation:
     """Sort records into those that answer the question and those that do not, with reasons.
 
     Args:
         records: In the order of the repositories, then of their documents.
+        claims: Tells who owns a group, where the records are not all that there are; None: they are.
         with_reasons: False leaves out what was refused, which a search over many records does not show.
     """
     refused: list[Refusal] = []
     left = [record for record in records if record.mrl.type == criteria.type]
-    for number, stage in enumerate(_stages(criteria, left, here)):
+    owners = Owners(claims or RecordClaims(left), criteria.type)
+    for number, stage in enumerate(_stages(criteria, owners, here)):
         passed: list[ModelRecord] = []
         failed: list[ModelRecord] = []
         for record in left:
@@ -151,12 +161,12 @@ def _refusal(stage: _Stage, number: int, record: ModelRecord, there: Any) -> Ref
     )
 
 
-def _stages(criteria: Criteria, records: Sequence[ModelRecord], here: Surroundings) -> list[_Stage]:
+def _stages(criteria: Criteria, owners: Owners, here: Surroundings) -> list[_Stage]:
     stages = [
         _id_stage("artifact_id", criteria.artifact_id, lambda r: (r.artifact_id, r.metadata.artifact_id)),
         _id_stage("group_id", criteria.group_id, lambda r: (r.group_id, r.metadata.group_id)),
         _application_stage(criteria.application),
-        _ownership_stage(records),
+        _ownership_stage(owners),
         _id_stage("artifact_name", criteria.artifact_name, lambda r: (r.name,)),
         _type_stage("input_type", criteria.input_type, 0),
         _type_stage("output_type", criteria.output_type, 1),
@@ -200,9 +210,7 @@ def _type_stage(name: str, asked: str | None, side: int) -> _Stage | None:
         return None
 
     def found(record: ModelRecord) -> str:
-        camel = "inputType" if side == 0 else "outputType"
-        pair = applications.APPLICATIONS.get(applications.canonical(record.application) or "")
-        return str(record.arguments.get(camel, record.arguments.get(name, pair[side] if pair else "")))
+        return applications.type_of(record.arguments, record.application, side)
 
     return _Stage(
         field=name,
@@ -332,8 +340,7 @@ def _veto_stage(here: Surroundings) -> _Stage:
     )
 
 
-def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
-    owners = Owners(records)
+def _ownership_stage(owners: Owners) -> _Stage:
     return _Stage(
         field="repository",
         asked="",
@@ -343,15 +350,62 @@ def _ownership_stage(records: Sequence[ModelRecord]) -> _Stage:
     )
 
 
+class Claims(Protocol):
+    """Tells which repositories claim what, without a look at everything that they hold."""
+
+    def sources(self, kind: str, group_id: str, artifact_id: str | None, *, by_folder: bool) -> Sequence[Source]:
+        """The repositories that have an artifact of a type in a group, and of an id, in their order.
+
+        Args:
+            by_folder: By the ids that its folder says; False: by the group that its document says, or its folder.
+        """
+
+
+class RecordClaims:
+    """What some records claim.
+
+    Args:
+        records: In the order of the repositories.
+    """
+
+    def __init__(self, records: Iterable[ModelRecord]) -> None:
+        self._records = records
+
+    def sources(self, kind: str, group_id: str, artifact_id: str | None, *, by_folder: bool) -> Sequence[Source]:
+        """As `Claims.sources`."""
+        claims = self._folders if by_folder else self._documents
+        return list(claims.get((kind, group_id, artifact_id), ()))
+
+    @cached_property
+    def _folders(self) -> dict[tuple[str, str, str | None], dict[Source, None]]:
+        return self._claims(lambda record: record.group_id)
+
+    @cached_property
+    def _documents(self) -> dict[tuple[str, str, str | None], dict[Source, None]]:
+        return self._claims(lambda record: record.metadata.group_id)
+
+    def _claims(self, group: Callable[[ModelRecord], str]) -> dict[tuple[str, str, str | None], dict[Source, None]]:
+        claims: dict[tuple[str, str, str | None], dict[Source, None]] = {}
+        for record in self._records:
+            for artifact_id in (None, record.artifact_id):
+                claims.setdefault((record.mrl.type, group(record), artifact_id), {})[record.source] = None
+        return claims
+
+
 class Owners:
     """Who owns which group id, so that no added repository can replace a model by a higher version number.
 
     The first repository that holds a group owns it; a grant in the user's own configuration comes before that. Among
     installed packages a group is owned per artifact id, and the distribution that is named as the group wins, then the name.
+
+    Args:
+        kind: The type of what is asked for: models and data sets are owned apart.
     """
 
-    def __init__(self, records: Sequence[ModelRecord]) -> None:
-        self._records = records
+    def __init__(self, claims: Claims, kind: str) -> None:
+        self._claims, self._kind = claims, kind
+        self._groups: dict[str, Source] = {}
+        self._packages: dict[tuple[str, str], Source | None] = {}
 
     def stranger(self, record: ModelRecord) -> tuple[str, Source] | None:
         """A group id of a record that another repository owns, with the owner; None where it is the record's own.
@@ -362,7 +416,7 @@ class Owners:
         if record.source.is_named:
             return None
         for group_id in (record.group_id, record.metadata.group_id):
-            owner = self._owner(group_id, record.artifact_id)
+            owner = self._owner(group_id, record.artifact_id) or record.source
             if owner != record.source:
                 return group_id, owner
         return None
@@ -372,38 +426,39 @@ class Owners:
         group_id, owner = self.stranger(record) or (record.group_id, record.source)
         return f"group {group_id} belongs to {owner.name}; to choose this one: --repository {record.source.name}"
 
-    def _owner(self, group_id: str, artifact_id: str) -> Source:
-        group = self._groups[group_id]
-        if group.distribution and not group.groups:
-            return self._packages.get((group_id, artifact_id), group)
-        return group
+    def _owner(self, group_id: str, artifact_id: str) -> Source | None:
+        if group_id not in self._groups:
+            owner = self._owner_of_group(group_id)
+            if owner is None:
+                return None
+            self._groups[group_id] = owner
+        group, key = self._groups[group_id], (group_id, artifact_id)
+        if not group.distribution or group.groups:
+            return group
+        if key not in self._packages:
+            self._packages[key] = self._package(group_id, artifact_id)
+        return self._packages[key] or group
 
-    @cached_property
-    def _groups(self) -> dict[str, Source]:
-        owners: dict[str, Source] = {}
+    def _owner_of_group(self, group_id: str) -> Source | None:
         # What a folder says comes before what a document inside it says.
-        claims = [(r.group_id, r.source) for r in self._records] + [(r.metadata.group_id, r.source) for r in self._records]
-        for group_id, source in claims:
-            current = owners.setdefault(group_id, source)
-            if group_id in source.groups and group_id not in current.groups:
-                owners[group_id] = source
-        return owners
+        claims = [
+            source
+            for by_folder in (True, False)
+            for source in self._claims.sources(self._kind, group_id, None, by_folder=by_folder)
+        ]
+        granted = [source for source in claims if group_id in source.groups]
+        return next(iter(granted or claims), None)
 
-    @cached_property
-    def _packages(self) -> dict[tuple[str, str], Source]:
-        owners: dict[tuple[str, str], Source] = {}
-        carried = [record for record in self._records if record.source.distribution]
-        for record in carried:
-            key = (record.group_id, record.artifact_id)
-            if key not in owners or _claim(record) < _claim_of(owners[key], record.group_id):
-                owners[key] = record.source
-        for record in carried:
-            owners.setdefault((record.metadata.group_id, record.artifact_id), record.source)
-        return owners
-
-
-def _claim(record: ModelRecord) -> tuple[bool, str]:
-    return _claim_of(record.source, record.group_id)
+    def _package(self, group_id: str, artifact_id: str) -> Source | None:
+        """The package that an artifact of a group belongs to."""
+        for by_folder in (True, False):
+            found = self._claims.sources(self._kind, group_id, artifact_id, by_folder=by_folder)
+            carried = [source for source in found if source.distribution]
+            if carried and by_folder:
+                return min(carried, key=lambda source: _claim_of(source, group_id))
+            if carried:
+                return carried[0]
+        return None
 
 
 def _claim_of(source: Source, group_id: str) -> tuple[bool, str]:

@@ -11,6 +11,8 @@ from zoo_core.transfer import Connections, Retry, Transfer
 
 #: Bytes that are read at once.
 CHUNK = 1 << 18
+#: Bytes that are asked for at once where each part of a file is a request of its own.
+PART = 8 << 20
 
 
 class Incoming(Protocol):
@@ -68,6 +70,29 @@ class Source(Protocol):
         """Hang up."""
 
 
+class Parts(Protocol):
+    """A file of which any part can be asked for by itself, in several threads: an object of a store."""
+
+    @property
+    def url(self) -> str:
+        """What names it in messages."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @property
+    def tag(self) -> str:
+        """What names this content."""
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` to before ``end``.
+
+        Raises:
+            RepositoryError: They cannot be had.
+        """
+
+
 class WebSource(Connections):
     """An http(s) address."""
 
@@ -119,3 +144,51 @@ class StreamBody:
 
     def abort(self) -> None:
         """A stream that blocks cannot be ended from here; it is left after the bytes that it waits for."""
+
+
+class PartsSource:
+    """A file that is read part by part; whatever reads it tries again by itself."""
+
+    is_web = True
+    retry = Retry(retries=0)
+
+    def __init__(self, url: str, parts: Callable[[], Parts]) -> None:
+        self.url, self._asked = url, parts
+
+    def body(self, start: int = 0, end: int | None = None, validator: str = "", *, patient: bool = True) -> PartsBody:
+        """The bytes from ``start`` on; all of them where the content is another one than the validator names."""
+        parts = self._asked()
+        if start > parts.size or (validator and validator != parts.tag):
+            return PartsBody(parts, 0, parts.size)
+        return PartsBody(parts, start, parts.size if end is None else min(end, parts.size))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class PartsBody:
+    """What such a source gives."""
+
+    has_ranges, encoding = True, ""
+
+    def __init__(self, parts: Parts, start: int, end: int) -> None:
+        self.start, self.total, self.validator = start, parts.size, parts.tag
+        self._parts, self._position, self._end = parts, start, end
+        self._ahead = memoryview(b"")
+        self._is_ended = False
+
+    def read(self, count: int = CHUNK) -> bytes:
+        """The next bytes."""
+        if not self._ahead and not self._is_ended:
+            data = self._parts.read(self._position, min(self._position + PART, self._end))
+            self._ahead, self._position = memoryview(data), self._position + len(data)
+        chunk, self._ahead = bytes(self._ahead[:count]), self._ahead[count:]
+        return chunk
+
+    def close(self) -> None:
+        """Forget what was read ahead."""
+        self._ahead = memoryview(b"")
+
+    def abort(self) -> None:
+        """Begin no further part; the one that is being asked for is waited for."""
+        self._is_ended = True

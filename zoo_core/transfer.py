@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 WEB_SCHEMES = ("http", "https")
 MAX_REDIRECTS = 10
 #: Of a server that is in trouble, or asks to be left alone for a while. Source: RFC 9110, section 15; RFC 6585, section 4.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 #: Headers that may follow a redirect to another origin.
 _PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "if-none-match", "if-range", "range", "user-agent"})
 #: ``bytes 0-99/1000``, or ``*`` for a size that the server does not know. Source: RFC 9110, section 14.4.
@@ -210,7 +210,7 @@ class Connections:
                 if response.status_code in (200, 206, 304):
                     return response
                 error = self._refused(response)
-                if response.status_code not in _PASSING or failures > retries:
+                if response.status_code not in PASSING or failures > retries:
                     raise error
                 asked_s = _retry_after(response)
             except _Passing as passing:
@@ -400,23 +400,6 @@ def _strong(etag: str) -> str:
     return text if re.fullmatch(r'"[\x21\x23-\x7e]*"', text) else ""
 
 
-def bounded_body(response: requests.Response, url: str, limit: int) -> bytes:
-    """The body of a response, as it was sent: unpacking it, which nobody asked for, could make much of little.
-
-    Raises:
-        RepositoryError: It is larger than a limit in bytes, it is encoded, or it breaks off.
-    """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise RepositoryError(f"{shown_url(url)}: the server sent {printable(encoding)} where plain bytes were asked for", url)
-    content = bytearray()
-    while chunk := _read(response, url, CHUNK):
-        content += chunk
-        if len(content) > limit:
-            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
-    return bytes(content)
-
-
 def _session(connections: int) -> requests.Session:
     import requests
     from requests.adapters import HTTPAdapter
@@ -499,17 +482,6 @@ class _Stream(io.RawIOBase):
     def close(self) -> None:
         self._held.close()
         super().close()
-
-
-def _read(response: requests.Response, url: str, count: int) -> bytes:
-    """The next bytes of a body as they were sent."""
-    from urllib3.exceptions import HTTPError
-
-    try:
-        data: bytes = response.raw.read(count, decode_content=False)
-    except (HTTPError, OSError) as error:
-        raise RepositoryError(f"{shown_url(url)}: the connection broke: {_reason(error)}", url) from error
-    return data
 
 
 def _reason(error: BaseException) -> str:

@@ -69,7 +69,8 @@ def _trusts(word: str, sha256: str, source: Source | None) -> bool:
     digest = _SHA256.fullmatch(word)
     if digest is not None:
         return digest[1].lower() == sha256
-    if source is None or not word:
+    # What a lock says of where it is from is anybody's word.
+    if source is None or source.is_claimed or not word:
         return False
     if word.startswith(_DISTRIBUTION):
         named = normalised(word.removeprefix(_DISTRIBUTION))

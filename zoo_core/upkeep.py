@@ -22,6 +22,9 @@ from zoo_core.contents import FOLDER as UNPACKED
 from zoo_core.contents import named_digests
 from zoo_core.errors import AmbiguousModelError, CacheError, CriteriaError, ModelNotFoundError, RepositoryError
 from zoo_core.folders import ARTIFACTS, OWNERS, Owner, owner_path
+from zoo_core.index.damaged import DamagedIndexError, OutdatedIndexError
+from zoo_core.index.shelf import FOLDER as INDEX
+from zoo_core.index.shelf import SUFFIX
 from zoo_core.lease import Leases
 from zoo_core.partial import FOLDER as DOWNLOADS
 from zoo_core.reference import parse
@@ -317,6 +320,8 @@ class Upkeep:
                 yield from self._verify_folder(path, owner)
             elif path.is_dir():
                 yield Fault(path=path, what="nothing is known of this folder; remove it")
+        for path in sorted((self.home / INDEX).glob(f"*{SUFFIX}")):
+            yield from _verify_index(path)
 
     def _verify_folder(self, folder: Path, owner: Owner) -> Iterator[Fault]:
         for name, digest in owner.files.items():
@@ -391,6 +396,26 @@ class Upkeep:
             # Somebody removes it.
             return None
         return Kept(path=path, owner=self._owner(path) or unknown, size=size, last_use=last_use, is_in_use=folder in in_use)
+
+
+def _verify_index(path: Path) -> Iterator[Fault]:
+    """Look at a file of the catalogue; one that is damaged is removed, since nothing tells whoever reads it."""
+    from zoo_core.index.database import Database
+
+    try:
+        database = Database.open(path)
+        faults = database.check()
+        database.close()
+    except OutdatedIndexError:
+        return
+    except DamagedIndexError as error:
+        faults = [str(error)]
+    if faults and path.exists():
+        with contextlib.suppress(OSError):
+            remove(path)
+        yield Fault(
+            path=path, what=f"was damaged ({printable(faults[0])}) and is removed; it is made anew when it is next used"
+        )
 
 
 def _is_meant(owner: Owner, fields: Mapping[str, Any]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,7 +17,7 @@ from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
 from zoo_core.cache import Cache
 from zoo_core.catalogue import Catalogue
-from zoo_core.config import Config, home, is_offline, load_config
+from zoo_core.config import Config, home, is_offline, load_config, named_lock
 from zoo_core.credentials import Credentials
 from zoo_core.criteria import Criteria, check_names
 from zoo_core.downloads import Progress
@@ -24,16 +25,22 @@ from zoo_core.engine import Engine
 from zoo_core.engines import Engines
 from zoo_core.entry_points import InstalledEntryPoints
 from zoo_core.errors import (
+    AmbiguousModelError,
     CriteriaError,
     EngineNotInstalledError,
+    IntegrityError,
     ModelNotFoundError,
+    OfflineError,
     PackageNotInstalledError,
     PluginError,
     RepositoryError,
+    UntrustedCodeError,
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
+from zoo_core.free_text import distance, has_all, words_of
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
+from zoo_core.places import Place as Located
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
@@ -52,9 +59,13 @@ if TYPE_CHECKING:
     from zoo_core.description import ModelInfo
     from zoo_core.how import How
     from zoo_core.loader import ModelLoader
+    from zoo_core.locked import Locked
+    from zoo_core.locking import LockReport
     from zoo_core.material import Material
+    from zoo_core.mirroring import Mirrored
     from zoo_core.model import Model
     from zoo_core.repository.base import Repository
+    from zoo_core.syncing import Synced
 
 What = Criteria | ModelRecord | str | None
 Place = str | Path
@@ -82,6 +93,8 @@ class ModelZoo:
         config: The path of a ``zoo.toml``; None: the user's own and ``./zoo.toml``; False: neither file nor environment.
         offline: Forbid the network; None: as ``ZOO_OFFLINE`` and ``zoo.toml`` say at each use.
         refresh: Ask remote repositories for their index now, however young the known one is.
+        lock: The path of a lock file: then its artifacts are all there is, whatever the repositories hold meanwhile, and
+            ``repositories`` say only whom to trust. None: ``ZOO_LOCK``, if it is set; False: none.
 
     Raises:
         CriteriaError: The configuration is malformed.
@@ -97,12 +110,14 @@ class ModelZoo:
         config: str | os.PathLike[str] | bool | None = None,
         offline: bool | None = None,
         refresh: bool = False,
+        lock: str | os.PathLike[str] | bool | None = None,
     ) -> None:
         if isinstance(repositories, str | Path):
             raise TypeError("repositories: expected a list of URLs, folders or Repository objects, not one of them")
         self._given = None if repositories is None else list(repositories)
         self._config: Config = load_config(config)
         self._offline = offline
+        self._refreshes = refresh
         self._max_age_s = 0.0 if refresh else self._config.index_max_age
         place = Path(cache).expanduser().absolute() if cache is not None else home()
         self._cache = Cache(
@@ -110,6 +125,7 @@ class ModelZoo:
         )
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
+        self._lock_path = named_lock(lock, config)
 
     # What the zoo is made of, each part made when it is first needed.
 
@@ -126,23 +142,47 @@ class ModelZoo:
         return Hooks(self._installed, self._plugins)
 
     @cached_property
-    def _opened(self) -> Opener:
+    def _transfer(self) -> Transfer:
         credentials = [item.credential for item in self._config.repositories if item.credential is not None]
-        transfer = Transfer(
+        return Transfer(
             is_offline=lambda: is_offline(self._config, self._offline),
             authorise=self._authorised,
             credentials=Credentials(credentials),
             mirrors=self._config.mirrors,
         )
-        return opener(self._cache, transfer, self._max_age_s)
+
+    @cached_property
+    def _opened(self) -> Opener:
+        return opener(self._transfer, max_index_size=self._config.max_index_size)
+
+    @cached_property
+    def _places(self) -> list[Located]:
+        if self._given is not None:
+            return given_places(self._given, self._opened, is_named=False)
+        return [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
+
+    @cached_property
+    def _locked(self) -> Locked | None:
+        """What a lock file leaves of all that; None where none is named."""
+        if self._lock_path is None:
+            return None
+        from zoo_core.locked import Locked
+        from zoo_core.lockfile import read_lock
+
+        return Locked(read_lock(self._lock_path), self._places, self._published, opened=self._opened, transfer=self._transfer)
+
+    def _published(self, place: Located, criteria: Criteria) -> list[ModelRecord]:
+        """What a repository itself has, whatever is locked; at least what the criteria ask for."""
+        catalogue = self._catalogue_of([place])
+        catalogue.revalidate()
+        return catalogue.candidates(criteria)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
-        if self._given is not None:
-            places = given_places(self._given, self._opened, is_named=False)
-        else:
-            places = [*installed_places(self._installed, self._opened), *configured_places(self._config, self._opened)]
-        return Catalogue(places, self._cache, self._engines.names)
+        return self._catalogue_of(self._places if self._locked is None else self._locked.places)
+
+    def _catalogue_of(self, places: Sequence[Located]) -> Catalogue:
+        return Catalogue(places, self._cache, self._engines.names, self._max_age_s)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         answer: Mapping[str, str] | None = self._hooks.first("zoo_authorise_request", url=url, headers=headers)
@@ -161,7 +201,7 @@ class ModelZoo:
 
     def refresh(self) -> None:
         """Forget what was read: packages, repositories and plugins are looked at again when they are next needed."""
-        for name in ("_installed", "_engines", "_hooks", "_opened", "_catalogue"):
+        for name in ("_installed", "_engines", "_hooks", "_transfer", "_opened", "_places", "_locked", "_catalogue"):
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> ModelZoo:
@@ -179,16 +219,17 @@ class ModelZoo:
 
         Args:
             what: Criteria, a record, or a MODEL as on the command line; keywords replace its fields.
-            text: Words that must occur in ids, names, descriptions or properties.
+            text: Words that must occur in ids, names, descriptions or properties; the best hits come first then.
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
 
         Raises:
             CriteriaError: The question is wrong.
         """
-        accepted = self._explained(self._question(what, model_urls, fields), with_reasons=False).accepted
-        words = (text or "").lower().split()
-        return [record for record in accepted if all(word in _searchable(record) for word in words)]
+        words = words_of(text)
+        found = self._explained(self._fresh(what, model_urls, fields), words=words, with_reasons=False).accepted
+        # Among equally good ones the order stays.
+        return sorted(found, key=lambda record: distance(record, words)) if words else found
 
     def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
         """Which artifacts a load could take, and why each other one is refused, nearest miss first.
@@ -198,7 +239,7 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
         """
-        return self._explained(self._question(what, model_urls, fields), for_load=True)
+        return self._explained(self._fresh(what, model_urls, fields), for_load=True)
 
     def info(
         self,
@@ -233,11 +274,13 @@ class ModelZoo:
             material = material_of_path(_source(model_path), how)
             engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
             return describe_file(material, engine, self._installed, how)
-        question = self._question(what, model_urls, fields)
+        question = self._fresh(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
-        return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed, how)
+        local = self._cache.local(record, repository)
+        record = self._locked.vouched(record, local) if self._locked is not None else record
+        return describe(record, local, next(iter(usable), None), self._installed, how)
 
     def download(
         self,
@@ -264,9 +307,9 @@ class ModelZoo:
             RepositoryError: A file cannot be had.
             CacheError: The cache, or ``to``, cannot be written.
         """
-        question = self._question(what, model_urls, fields)
-        record = self._chosen(question)
-        folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
+        question, record = self._wanted(what, model_urls, fields)
+        with self._explaining(record):
+            folder = self._cache.folder(record, self._repository(question, record), progress=reporter(progress))
         if to is not None:
             folder = copy_folder(folder, Path(to))
         self._hooks.observe("zoo_downloaded", record=record, path=folder)
@@ -315,9 +358,121 @@ class ModelZoo:
             keywords["engine"] = implied
         check_names(keywords, beside=(item.name for item in dataclasses.fields(How)))
         if model_path is None:
-            return self._load_artifact(self._question(what, model_urls, keywords), how)
+            return self._load_artifact(*self._wanted(what, model_urls, keywords, for_load=True), how)
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
+
+    def lock(
+        self,
+        *models: What,
+        path: str | os.PathLike[str] = "zoo.lock",
+        upgrade: bool = False,
+        model_urls: Sequence[Place] = (),
+        progress: Progress | bool | None = None,
+        **fields: Any,
+    ) -> LockReport:
+        """Resolve models and write a lock file: what was asked, and the artifact that answers, with the sha256 of its files.
+
+        Nothing is downloaded, except files whose document gives no sha256. A lock that is there keeps its pins where they
+        answer what is asked, and gets those of further models.
+
+        Args:
+            *models: As for `search`, each a question of its own; ``fields`` count for each. Without them and without
+                ``fields``: the questions of the lock that is there.
+            path: The lock file.
+            upgrade: Resolve anew what is in the lock already.
+            model_urls: Ask only these repositories.
+            progress: As for `download`.
+            **fields: Fields of `Criteria`.
+
+        Returns:
+            The ``lock``, whether it ``is_changed``, and ``changes`` with an entry for each question. An entry has the ``pin``
+            that answers, with its ``record``, and the one ``before``; ``change`` is ``added``, ``kept`` or ``changed``, and
+            ``learned`` has the keys of files that were fetched for their sha256.
+
+        Raises:
+            CriteriaError: The zoo itself has a lock, or there is nothing to lock.
+            ModelNotFoundError, AmbiguousModelError: As for `info`; then nothing is written.
+            MetadataError: The lock that is there is malformed.
+        """
+        from zoo_core.lockfile import Lock, Pin, Question, read_lock
+        from zoo_core.locking import LockReport, packages_of, pin_of, refuse_folders, renewed
+
+        if self._lock_path is not None:
+            raise CriteriaError(f"this zoo sees only what {self._lock_path} holds: lock with ModelZoo(lock=False)")
+        place = Path(path).expanduser().absolute()
+        asked = [self._asked(what, model_urls, fields) for what in models or ([None] if fields or model_urls else [])]
+        if not asked and not place.exists():
+            raise CriteriaError(f"name a model to lock: there is no {place} whose questions could be asked")
+        given = {Question(criteria=item.criteria, repositories=self._named_in(item)): item for item in asked}
+
+        def answer(question: Question) -> tuple[Pin, tuple[str, ...]]:
+            if question not in given:
+                refuse_folders(question, [item.source for item in self._places], place)
+            found = given.get(question) or self._fresh(question.criteria, question.repositories, {})
+            record = self._chosen(found)
+            repository = self._repository(found, record)
+            engine, engines = question.criteria.engine, self._engines.names
+            packages = packages_of(record, repository, self._installed, engine=engine, engines=engines, order=self._order)
+            pin, learned = pin_of(record, repository, self._cache, packages, reporter(progress))
+            return pin.as_read(place), learned
+
+        lock = read_lock(place) if place.exists() else Lock(path=place)
+        lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
+        return LockReport(lock=lock, changes=changes, is_changed=lock.write())
+
+    def sync(self, *, model_urls: Sequence[Place] = (), progress: Progress | bool | None = None) -> Synced:
+        """Bring exactly the files of this zoo's lock onto this machine; what is here already asks nobody.
+
+        Args:
+            model_urls: Take the bytes from these repositories, by their sha256, and from nowhere else: a mirror, for example.
+            progress: As for `download`.
+
+        Returns:
+            The ``path`` of the lock, the references of its ``models``, all of which are here, and in ``others`` the packages
+            that are installed in another version than was locked; ``install_line`` is the command for these.
+
+        Raises:
+            CriteriaError: The zoo has no lock.
+            IntegrityError, RepositoryError, CacheError: Some files cannot be had; all others are here.
+            PackageNotInstalledError: All that can be fetched is here, and packages are missing; nothing is installed.
+        """
+        from zoo_core.repository.locked import SuppliedRepository
+        from zoo_core.syncing import sync
+
+        locked = self._checked_lock()
+        suppliers = [place.open() for place in named_places(model_urls, self._places, self._opened)] if model_urls else []
+
+        def repository_of(record: ModelRecord) -> Repository:
+            repository = self._repository(_Question(Criteria(), self._catalogue), record)
+            return SuppliedRepository(repository, suppliers) if suppliers else repository
+
+        return sync(locked.lock, repository_of, self._cache, locked.explained, lambda: reporter(progress))
+
+    def mirror(self, folder: str | os.PathLike[str], *, progress: Progress | bool | None = None) -> Mirrored:
+        """Write a repository that holds exactly what this zoo's lock holds, for machines without a network.
+
+        Args:
+            folder: A new folder, or an earlier mirror, which is brought up to date.
+            progress: As for `download`.
+
+        Returns:
+            The ``path`` of the mirror, the references of its ``models``, and how many ``files`` of what ``size`` it has.
+
+        Raises:
+            CriteriaError: The zoo has no lock, or the folder is somebody else's.
+            IntegrityError, RepositoryError, CacheError: A file cannot be had.
+        """
+        from zoo_core.mirroring import mirror
+
+        locked, place = self._checked_lock(), Path(folder).expanduser().absolute()
+
+        def repository_of(record: ModelRecord) -> Repository:
+            return self._repository(_Question(Criteria(), self._catalogue), record)
+
+        return mirror(
+            locked.lock, place, repository_of, self._cache, self._installed, locked.explained, lambda: reporter(progress)
+        )
 
     def plugins(self) -> list[PluginRecord]:
         """Every registered name with its state; each plugin is imported, guarded, to tell."""
@@ -369,9 +524,8 @@ class ModelZoo:
 
     # From a question to an answer.
 
-    def _question(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
-        check_names(fields)
-        catalogue = self._restricted(model_urls)
+    def _question(self, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is known; nobody is asked whether that is up to date."""
         match what:
             case None:
                 return _Question(Criteria(**fields), catalogue)
@@ -381,10 +535,54 @@ class ModelZoo:
                 if set(fields) - {"engine"}:
                     raise CriteriaError("a record is one artifact already; only engine= can be given with it")
                 criteria = Criteria(**fields, type=what.mrl.type)
+                if self._locked is not None:
+                    what = self._locked.counterpart(what)
                 return _Question(criteria, self._with_repository(catalogue, what), what)
             case str():
                 return self._named(what, catalogue, fields)
         raise TypeError(f"expected Criteria, a ModelRecord or text, not {type(what).__name__}")
+
+    def _fresh(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """What is asked, of what is up to date."""
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        return self._renewed(self._question(what, catalogue, fields), what, catalogue, fields)
+
+    def _renewed(self, question: _Question, what: What, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
+        """The same question, once the repositories have been asked of which too old a state is known."""
+        # A record is its own answer, whatever its repository holds now.
+        is_asked = question.record is None and question.catalogue.revalidate()
+        # Which part of a MODEL is a group id is told by the repositories.
+        return self._question(what, catalogue, fields) if is_asked and question.catalogue is catalogue else question
+
+    def _wanted(
+        self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any], *, for_load: bool = False
+    ) -> tuple[_Question, ModelRecord]:
+        """The one artifact whose files are wanted.
+
+        Where what is known names one whose files are all here, nobody is asked.
+
+        Raises:
+            ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
+        """
+        check_names(fields)
+        catalogue = self._restricted(model_urls)
+        question = self._question(what, catalogue, fields)
+        here = None if self._refreshes else self._here(question, for_load=for_load)
+        if here is not None:
+            return question, here
+        question = self._renewed(question, what, catalogue, fields)
+        return question, self._chosen(question, for_load=for_load)
+
+    def _here(self, question: _Question, *, for_load: bool) -> ModelRecord | None:
+        """The artifact that what is known answers with, if there is one and its files are on this machine."""
+        if question.record is not None or not question.catalogue.is_stale:
+            return None
+        try:
+            record = choose(self._explained(question, for_load=for_load, with_reasons=False).accepted)
+        except (AmbiguousModelError, IndexError):
+            return None
+        return record if record.cached else None
 
     def _named(self, text: str, catalogue: Catalogue, fields: Mapping[str, Any]) -> _Question:
         if reference.as_path(text) is not None:
@@ -399,7 +597,9 @@ class ModelZoo:
             model_urls = [model_urls]
         if not model_urls:
             return self._catalogue
-        return Catalogue(named_places(model_urls, self._catalogue.places, self._opened), self._cache, self._engines.names)
+        if self._locked is not None:
+            return self._catalogue_of(self._locked.named(model_urls))
+        return self._catalogue_of(named_places(model_urls, self._catalogue.places, self._opened))
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
         """A record may come from a repository that only the call which found it named."""
@@ -407,7 +607,14 @@ class ModelZoo:
             return catalogue
         return self._restricted([record.repository])
 
-    def _explained(self, question: _Question, *, for_load: bool = False, with_reasons: bool = True) -> Explanation:
+    def _explained(
+        self, question: _Question, *, words: Sequence[str] = (), for_load: bool = False, with_reasons: bool = True
+    ) -> Explanation:
+        """What answers a question; with reasons, what comes nearest too.
+
+        Args:
+            words: In lower case; all of them must occur.
+        """
         catalogue, criteria = question.catalogue, question.criteria
         incompatible = self._engines.incompatible() if for_load else {}
         here = Surroundings(
@@ -416,14 +623,21 @@ class ModelZoo:
             for_load=for_load,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
-        records = catalogue.records if question.record is None else [_alone(catalogue.completed(question.record))]
-        explanation = select(criteria, records, here, with_reasons=with_reasons)
+        if question.record is not None:
+            explanation = select(criteria, [_alone(catalogue.completed(question.record))], here, with_reasons=with_reasons)
+            messages = []
+        else:
+            records, unseen = catalogue.considered(criteria) if with_reasons else (catalogue.candidates(criteria, words), 0)
+            records = [record for record in records if has_all(record, words)] if words else records
+            explanation = select(criteria, records, here, claims=catalogue, with_reasons=with_reasons)
+            explanation = msgspec.structs.replace(explanation, unseen=unseen)
+            messages = catalogue.messages
         accepted = [catalogue.completed(record) for record in explanation.accepted]
         ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=tuple(accepted))
-        return Explanation(
+        return msgspec.structs.replace(
+            explanation,
             accepted=accepted if ordered is None else list(ordered),
-            refused=explanation.refused,
-            messages=[*catalogue.messages, *self._hooks.errors.values()],
+            messages=[*messages, *self._hooks.errors.values()],
         )
 
     def _chosen(self, question: _Question, *, for_load: bool = False) -> ModelRecord:
@@ -432,15 +646,24 @@ class ModelZoo:
         Raises:
             ModelNotFoundError, AmbiguousModelError, EngineNotInstalledError, PackageNotInstalledError: See `load_model`.
         """
-        explanation = self._explained(question, for_load=for_load)
+        explanation = self._explained(question, for_load=for_load, with_reasons=False)
+        if not explanation.accepted:
+            explanation = self._explained(question, for_load=for_load)
         for message in explanation.messages if explanation.accepted else ():
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
-            chosen = choose(explanation.accepted)
-            return chosen if question.record is None else question.record
+            chosen = choose(explanation.accepted) if question.record is None else question.record
+            whole = question.catalogue.whole(chosen)
+            # What is read now may say that it needs another engine, or is not what was asked for.
+            return (
+                chosen if whole is chosen else self._chosen(msgspec.structs.replace(question, record=whole), for_load=for_load)
+            )
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
-        raise _nothing(question.criteria, explanation, question.catalogue)
+        error = _nothing(question.criteria, explanation, question.catalogue)
+        if self._locked is not None and isinstance(error, ModelNotFoundError):
+            raise self._locked.not_found(error, question.criteria)
+        raise error
 
     def _repository(self, question: _Question, record: ModelRecord) -> Repository:
         found = question.catalogue.repository_of(record)
@@ -448,19 +671,68 @@ class ModelZoo:
             raise RepositoryError(f"repository {record.repository} of {record.reference} cannot be opened", record.repository)
         return found
 
+    def _asked(self, what: What, model_urls: Sequence[Place], fields: Mapping[str, Any]) -> _Question:
+        """A question that can be asked again later, of which a record is the ids, the version and the name."""
+        if not isinstance(what, ModelRecord):
+            return self._fresh(what, model_urls, fields)
+        own: dict[str, Any] = {
+            "group_id": what.group_id,
+            "artifact_id": what.artifact_id,
+            "version": what.version,
+            "artifact_name": what.name,
+        }
+        criteria = Criteria(**{name: value for name, value in own.items() if value}, type=what.mrl.type)
+        return self._fresh(criteria, model_urls or ([] if what.source.is_configured else [what.repository]), fields)
+
+    def _named_in(self, question: _Question) -> tuple[str, ...]:
+        """The addresses of the repositories that a question is asked of alone."""
+        from zoo_core.lockfile import without_user
+
+        places = () if question.catalogue is self._catalogue else question.catalogue.places
+        return tuple(dict.fromkeys(without_user(place.source.repository) for place in places))
+
+    def _checked_lock(self) -> Locked:
+        if self._locked is None:
+            raise CriteriaError("this zoo has no lock: name one with ModelZoo(lock='zoo.lock'), --lock or ZOO_LOCK")
+        return self._locked
+
+    @contextmanager
+    def _explaining(self, record: ModelRecord) -> Iterator[None]:
+        """Say of files that cannot be had what a lock has to do with it."""
+        try:
+            yield
+        except (IntegrityError, OfflineError) as error:
+            if self._locked is None:
+                raise
+            raise self._locked.explained(error, record) from error
+
     # From an answer to a model.
 
-    def _load_artifact(self, question: _Question, how: How) -> Model:
+    def _load_artifact(self, question: _Question, record: ModelRecord, how: How) -> Model:
+        repository = self._repository(question, record)
+        if self._locked is None:
+            return self._load_record(record, repository, question.criteria.engine, how)
+        record = self._locked.vouched(record)
+        try:
+            return self._load_record(record, repository, question.criteria.engine, how)
+        except UntrustedCodeError:
+            # Only where it decides is a repository on the network asked whether it has what the lock says.
+            with self._explaining(record):
+                files = self._cache.files(record, repository, progress=reporter(how.progress))
+            vouched = self._locked.vouched(record, files)
+            if vouched == record:
+                raise
+            return self._load_record(vouched, repository, question.criteria.engine, how)
+
+    def _load_record(self, record: ModelRecord, repository: Repository, asked: str | None, how: How) -> Model:
         from zoo_core.loader import refuse_named_program
         from zoo_core.material import material_of
 
-        record = self._chosen(question, for_load=True)
         refuse_named_program(record, how)
-        repository = self._repository(question, record)
-        asked = question.criteria.engine
         usable = usable_engines(record, asked, self._engines.names, self._order)
         engine = self._engine(usable) if usable else None
-        files = self._cache.files(record, repository, progress=reporter(how.progress))
+        with self._explaining(record):
+            files = self._cache.files(record, repository, progress=reporter(how.progress))
         material = material_of(record, files, how)
         # A document that names no engine leaves it to its parameter file.
         return self._loaded(material, engine, how) if engine else self._load_material(material, asked, how)
@@ -516,12 +788,6 @@ def _source(model_path: str | os.PathLike[str] | bytes | BinaryIO) -> Path | byt
         what = "a text stream" if isinstance(content, str) else f"a {type(model_path).__name__}"
         raise TypeError(f"model_path: expected a path, bytes or a stream opened in binary mode ('rb'), not {what}")
     return content
-
-
-def _searchable(record: ModelRecord) -> str:
-    properties = (f"{key}={value}" for key, value in record.properties.items())
-    parts = (record.group_id, record.artifact_id, record.name, record.metadata.name, record.description, record.application)
-    return " ".join([*parts, *properties]).lower()
 
 
 def _alone(record: ModelRecord) -> ModelRecord:

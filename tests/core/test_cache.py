@@ -741,38 +741,3 @@ def test_an_artifact_folder_that_lost_a_file_is_made_anew(cache: Cache) -> None:
 
     assert cache.folder(model(), remote) == folder
     assert (folder / "parameters.bin").read_bytes() == WEIGHTS
-
-
-# the index of a remote repository ------------------------------------------------------------------------------------
-
-
-def test_a_known_index_is_kept_with_its_etag_and_its_age(cache: Cache) -> None:
-    known = cache.known_index(URL)
-    assert known.read() is None
-    known.write(b"line 1\nline 2", '"v1"')
-    (stored,) = (cache.home / "index").iterdir()
-    os.utime(stored, (time.time() - 100, time.time() - 100))
-    content, etag, age_s = cache.known_index(URL).read() or (b"", "", 0.0)
-    assert (content, etag) == (b"line 1\nline 2", '"v1"')
-    assert 99 < age_s < 160
-    assert cache.known_index("https://other.example/").read() is None
-
-
-def test_an_index_from_the_future_is_new_and_not_of_negative_age(cache: Cache) -> None:
-    known = cache.known_index(URL)
-    known.write(b"x", "")
-    (stored,) = (cache.home / "index").iterdir()
-    os.utime(stored, (time.time() + 100, time.time() + 100))
-    assert known.read() == (b"x", "", 0.0)
-
-
-def test_an_etag_with_a_line_break_cannot_reach_into_the_content(cache: Cache) -> None:
-    known = cache.known_index(URL)
-    known.write(b"x", '"a\nb"')
-    assert (known.read() or ())[:2] == (b"x", '"ab"')
-
-
-def test_an_index_that_cannot_be_kept_only_means_asking_again(unwritable: Cache) -> None:
-    known = unwritable.known_index(URL)
-    known.write(b"x", "")
-    assert known.read() is None

@@ -624,12 +624,3 @@ def test_a_cache_that_is_moved_keeps_what_it_knows(cache: Cache, tmp_path: Path,
     cache.home.rename(tmp_path / "moved")
     monkeypatch.setattr(store_module, "digest_file", lambda path: pytest.fail(f"{path} was hashed"))
     assert inside(Cache(tmp_path / "moved").files(wanted, Nowhere())["model"]) == {**TREE, "synset.bin": LABELS, "p": WEIGHTS}
-
-
-def test_the_index_of_a_lower_cache_is_known(cache: Cache, layer: Cache) -> None:
-    layer.known_index(URL).write(b"index", '"v1"')
-    over = Cache(cache.home, layers=[layer.home])
-    assert (over.known_index(URL).read() or ())[:2] == (b"index", '"v1"')
-    over.known_index(URL).write(b"newer", '"v2"')
-    assert (over.known_index(URL).read() or ())[:2] == (b"newer", '"v2"')
-    assert (layer.known_index(URL).read() or ())[:2] == (b"index", '"v1"')

@@ -1,306 +1,649 @@
-"""What the repositories hold, with repositories among them that have faults, and names that several have."""
+"""What the repositories hold: when they are asked, what is known of them, and that a file answers as memory does."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from tests import repositories as make
-from zoo_core import ModelZoo, PluginError, Repository, RepositoryError, ZooWarning
-from zoo_core.artifact import ArtifactFile
-from zoo_core.entry_points import REPOSITORIES
+from tests.web import Answer, Site, serving
+from zoo_core import ModelNotFoundError, ModelZoo, OfflineError, Repository, RepositoryError, ZooWarning
+from zoo_core import catalogue as catalogue_module
+from zoo_core.index import database as database_module
 from zoo_core.metadata import Metadata
 from zoo_core.repository.local import FolderRepository
+from zoo_core.upkeep import Upkeep
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+NET = make.document(make.artifact("1.0"))
+OTHER = make.document(make.artifact("1.0"), artifact_id="other")
+NET_FILE = "/zoo/model/cv/image_classification/com/example/net/net.params.bin"
+
+
+def index(*documents: dict[str, Any]) -> bytes:
+    entries = [{"path": f"{make.location(content)}/metadata.json", "sha256": "", "metadata": content} for content in documents]
+    return json.dumps({"indexVersion": 1, "documents": entries}).encode()
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A repository with one model."""
-    make.publish(tmp_path / "zoo", make.document(make.artifact("1.0")))
-    return tmp_path / "zoo"
+def home(tmp_path: Path) -> Path:
+    """The cache."""
+    return tmp_path / "cache"
 
 
-class Foreign(FolderRepository):
-    """A plugin's own repository."""
+@pytest.fixture
+def opened(site: Site, home: Path) -> Callable[..., ModelZoo]:
+    """A function that makes a zoo of the site, as the next process would."""
+
+    def made(**keywords: Any) -> ModelZoo:
+        return ModelZoo([f"{site.url}zoo/"], cache=home, config=False, plugins=[], **keywords)
+
+    return made
 
 
-class Raising(Foreign):
-    def __init__(self, root: Path, error: BaseException) -> None:
-        super().__init__(root, url="acme://models")
-        self.error = error
+def references(zoo: ModelZoo, *what: Any, **fields: Any) -> list[str]:
+    return [record.reference for record in zoo.search(*what, **fields)]
+
+
+def stored(home: Path) -> list[Path]:
+    return sorted(home.glob("index/*.sqlite"))
+
+
+def age(home: Path, seconds: float) -> None:
+    """Make what is known look older."""
+    for path in (home / "index").iterdir():
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the documents that were parsed."""
+    paths: list[str] = []
+    original = Metadata.from_json.__func__  # type: ignore[attr-defined]  # a class method
+
+    def counted(cls: type[Metadata], content: bytes, url: str, *, path: str | None = None) -> Metadata:
+        paths.append(path or "")
+        return original(cls, content, url, path=path)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Metadata, "from_json", classmethod(counted))
+    return paths
+
+
+# how old what is known may be ----------------------------------------------------------------------------------------
+
+
+def test_a_repository_is_listed_by_one_request(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(NET, OTHER)
+    assert references(opened()) == ["com.example/net@1.0", "com.example/other@1.0"]
+    assert site.paths == ["/zoo/index.json"]
+    assert len(stored(home)) == 1
+
+
+def test_a_young_index_is_used_without_asking(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    age(home, DAY_S - 100)
+    site.pages["/zoo/index.json"] = index(OTHER)
+    assert references(opened()) == ["com.example/net@1.0"]
+    assert len(site.requests) == 1
+
+
+def test_an_old_one_is_revalidated_by_one_conditional_request_and_is_young_again(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], parsed: list[str]
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    age(home, DAY_S + 100)
+    before = stored(home)[0].stat().st_mtime_ns
+    del parsed[:]
+    for _ in range(3):
+        assert references(opened(), "net") == ["com.example/net@1.0"]
+    first, second = (headers for _, headers in site.requests)
+    assert "if-none-match" not in first
+    assert second["if-none-match"].startswith('"')
+    # Nothing is written but that it was confirmed; what is parsed is what is shown.
+    assert stored(home)[0].stat().st_mtime_ns == before
+    assert len(parsed) == 3
+
+
+def test_refresh_asks_at_once(site: Site, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    site.pages["/zoo/index.json"] = index(OTHER)
+    assert references(opened(refresh=True)) == ["com.example/other@1.0"]
+    assert references(opened()) == ["com.example/other@1.0"]
+    assert len(site.requests) == 2
+
+
+def test_only_what_changed_is_parsed_again(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], parsed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [make.document(make.artifact(), artifact_id=f"net-{number:03}") for number in range(200)]
+    site.pages["/zoo/index.json"] = index(*documents)
+    assert len(references(opened())) == 200
+    changed = make.document(make.artifact("2.0"), artifact_id="net-007", description="retrained")
+    new = make.document(make.artifact(), artifact_id="net-0065")
+    site.pages["/zoo/index.json"] = index(*documents[:7], new, changed, *documents[8:150])
+    zoo = opened(refresh=True)
+    del parsed[:]
+    zoo._catalogue.revalidate()
+    # The changed one and the new one; and what was there of the removed ones, so that it can be taken out.
+    kept = {f"model/cv/image_classification/com/example/net-{number:03}/metadata.json" for number in range(150)}
+    assert [path for path in parsed if path in kept - {kept_path("net-007")}] == []
+    assert parsed.count(kept_path("net-0065")) == 1
+    found = references(zoo)
+    assert found[6:9] == ["com.example/net-006@1.0", "com.example/net-0065@1.0", "com.example/net-007@2.0"]
+    assert len(found) == 151
+    assert references(zoo, text="retrained") == ["com.example/net-007@2.0"]
+    assert references(zoo, "net-180") == []
+    assert references(zoo, text="net-180") == []
+
+
+def kept_path(artifact_id: str) -> str:
+    return f"model/cv/image_classification/com/example/{artifact_id}/metadata.json"
+
+
+def test_documents_may_change_their_order(site: Site, opened: Callable[..., ModelZoo], parsed: list[str]) -> None:
+    documents = [make.document(make.artifact(), artifact_id=name) for name in "abcdef"]
+    site.pages["/zoo/index.json"] = index(*documents)
+    references(opened())
+    del parsed[:]
+    site.pages["/zoo/index.json"] = index(*reversed(documents))
+    zoo = opened(refresh=True)
+    zoo._catalogue.revalidate()
+    assert parsed == []
+    assert references(zoo) == [f"com.example/{name}@1.0" for name in "fedcba"]
+
+
+def test_a_malformed_document_is_a_message_and_hides_no_other(site: Site, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(NET, make.document(artifact_id="broken", artifacts=3), OTHER, NET)
+    for zoo in (opened(), opened()):
+        assert references(zoo) == ["com.example/net@1.0", "com.example/other@1.0"]
+        broken, twice = zoo.messages()
+        assert "broken/metadata.json: $.artifacts: Expected `array" in broken
+        assert "net/metadata.json is listed twice; the first counts" in twice
+
+
+def test_a_thousand_malformed_documents_are_counted(site: Site, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(artifact_id=f"n{number}", artifacts=3) for number in range(1000)))
+    *messages, last = opened().messages()
+    assert len(messages) == 100
+    assert last == "... and 900 more documents could not be read"
+
+
+# where the network fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (Answer(status=400), "400"),
+        (Answer(status=404), "404"),
+        (Answer(b"<html>log in to this network</html>"), "no index"),
+        (Answer(index(NET)[:-2] + b"x"), "no index"),
+    ],
+    ids=["in trouble", "gone", "captive portal", "broken at the end"],
+)
+def test_where_the_index_cannot_be_had_the_known_one_is_used_with_a_warning_that_says_its_age(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], failure: Answer, reason: str
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET, OTHER)
+    references(opened())
+    age(home, 2 * HOUR_S)
+    site.pages["/zoo/index.json"] = failure
+    zoo = opened(refresh=True)
+    with pytest.warns(ZooWarning, match=f"{reason}.*using the index of 2.0 hours ago"):
+        assert references(zoo) == ["com.example/net@1.0", "com.example/other@1.0"]
+    # Said once, and asked once.
+    assert references(zoo, "net") == ["com.example/net@1.0"]
+
+
+def test_a_dead_server_does_not_hide_what_is_known(home: Path) -> None:
+    with serving() as site:
+        site.pages["/index.json"] = index(NET)
+        assert references(ModelZoo([site.url], cache=home, config=False, plugins=[])) == ["com.example/net@1.0"]
+    zoo = ModelZoo([site.url], cache=home, config=False, plugins=[], refresh=True)
+    zoo._opened  # noqa: B018 - made before it is changed
+    with pytest.warns(ZooWarning, match=f"{site.url}index.json: .*onnection refused.*; using the index of 0.0 hours ago"):
+        assert references(zoo) == ["com.example/net@1.0"]
+
+
+def test_offline_the_known_index_is_used_in_silence(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    age(home, 10 * DAY_S)
+    assert references(opened(offline=True)) == ["com.example/net@1.0"]
+    assert len(site.requests) == 1
+
+
+def test_offline_and_unknown_is_a_message_that_says_so(site: Site, opened: Callable[..., ModelZoo]) -> None:
+    zoo = opened(offline=True)
+    assert references(zoo) == []
+    assert "offline mode forbids the network" in zoo.messages()[0]
+    with pytest.raises(OfflineError):
+        zoo.download("net")
+    assert site.requests == []
+
+
+# who is asked for a model that is here -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cached(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> Path:
+    """The folder of a model that was downloaded; what is known of its repository is old since then."""
+    site.pages |= {"/zoo/index.json": index(NET, OTHER), NET_FILE: make.WEIGHTS}
+    folder = opened().download("net", progress=False)
+    age(home, 100 * DAY_S)
+    del site.requests[:]
+    return folder
+
+
+def test_a_model_that_is_here_asks_nobody_and_hashes_nothing(
+    site: Site, cached: Path, opened: Callable[..., ModelZoo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("zoo_core.store", "zoo_core.cache"):
+        monkeypatch.setattr(f"{module}.digest_file", lambda path: pytest.fail(f"{path} was hashed"))
+    for what in ("net", "com.example/net", "net@1.0"):
+        assert opened().download(what, progress=False) == cached
+    assert site.requests == []
+
+
+def test_a_model_that_is_not_here_asks_once(site: Site, cached: Path, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    weights = b"other parameters"
+    large = make.document(make.artifact(files={"parameters": make.item("net.params.bin", weights)}), artifact_id="large")
+    site.pages |= {"/zoo/index.json": index(NET, large), NET_FILE.replace("/net/", "/large/"): weights}
+    opened().download("large", progress=False)
+    assert site.paths == ["/zoo/index.json", NET_FILE.replace("/net/", "/large/")]
+    age(home, 100 * DAY_S)
+    assert opened().download("large", progress=False).is_dir()
+    assert len(site.requests) == 2
+    assert "if-none-match" in site.requests[0][1]
+
+
+def test_a_model_that_is_not_known_asks_whether_there_is_one_now(
+    site: Site, cached: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    new = make.document(make.artifact(), artifact_id="new", group_id="org.new")
+    site.pages["/zoo/index.json"] = index(NET, OTHER, new)
+    site.pages["/zoo/model/cv/image_classification/org/new/new/net.params.bin"] = make.WEIGHTS
+    # That `org.new` is a group is told by the index that comes now.
+    assert opened().download("org.new/new", progress=False).is_dir()
+    assert site.paths == ["/zoo/index.json"]
+
+
+def test_a_version_that_is_not_here_asks(site: Site, cached: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(make.document(make.artifact("2.0"), make.artifact("1.0")))
+    assert opened().download("net@2.0", progress=False) != cached
+    assert site.paths == ["/zoo/index.json"]
+
+
+def test_refresh_asks_for_a_model_that_is_here(site: Site, cached: Path, opened: Callable[..., ModelZoo]) -> None:
+    assert opened(refresh=True).download("net", progress=False) == cached
+    assert site.paths == ["/zoo/index.json"]
+
+
+def test_a_record_in_hand_asks_nobody(site: Site, cached: Path, opened: Callable[..., ModelZoo]) -> None:
+    (record,) = opened(offline=True).search("net")
+    assert opened().download(record, progress=False) == cached
+    assert site.requests == []
+
+
+def test_a_repository_that_was_never_asked_is_asked_before_what_comes_after_it(
+    site: Site, cached: Path, home: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    """It may own the group."""
+    site.pages["/first/index.json"] = index(make.document(make.artifact("3.0")))
+    zoo = ModelZoo([f"{site.url}first/", f"{site.url}zoo/"], cache=home, config=False, plugins=[])
+    assert zoo.info("net").record.version == "3.0"
+    assert site.paths == ["/first/index.json", "/zoo/index.json"]
+
+
+# the files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "schema"])
+def test_a_damaged_file_is_made_anew(site: Site, home: Path, opened: Callable[..., ModelZoo], damage: str) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(300)))
+    references(opened())
+    (path,) = stored(home)
+    content = path.read_bytes()
+    if damage == "schema":
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE about SET value = replace(value, '\"schema\":1', '\"schema\":0')")
+        connection.close()
+    else:
+        path.write_bytes({"empty": b"", "cut": content[: len(content) // 3], "other": b"x" * 9000}[damage])
+    assert references(opened(), "net-7") == ["com.example/net-7@1.0"]
+    assert len(references(opened())) == 300
+    assert len(site.requests) == 2
+
+
+def test_a_file_that_is_damaged_in_the_middle_is_made_anew_while_it_is_read(
+    site: Site, home: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(300)))
+    references(opened())
+    (path,) = stored(home)
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xff" * (len(content) - 8192)
+    path.write_bytes(content)
+    assert len(references(opened())) == 300
+    assert len(references(opened())) == 300
+    assert len(site.requests) == 2
+
+
+def test_verify_names_a_damaged_file_and_removes_it(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(300)))
+    references(opened())
+    (path,) = stored(home)
+    assert list(Upkeep(home).verify()) == []
+    content = bytearray(path.read_bytes())
+    content[12288:16384] = b"\xff" * 4096
+    path.write_bytes(content)
+    (fault,) = Upkeep(home).verify()
+    assert fault.path == path
+    assert "is removed; it is made anew when it is next used" in fault.what
+    assert stored(home) == []
+    assert len(references(opened())) == 300
+
+
+def test_what_another_version_of_zoo_made_is_used_and_made_anew_when_it_is_old(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may read documents in another way."""
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    for module in ("building", "shelf"):
+        monkeypatch.setattr(f"zoo_core.index.{module}.__version__", "99.0")
+    assert references(opened()) == ["com.example/net@1.0"]
+    assert len(site.requests) == 1
+    age(home, 2 * DAY_S)
+    references(opened())
+    assert "if-none-match" not in site.requests[1][1]
+    age(home, 2 * DAY_S)
+    references(opened())
+    assert "if-none-match" in site.requests[2][1]
+
+
+@pytest.mark.parametrize("kind", ["a file", "read-only"])
+def test_a_cache_that_cannot_be_written_means_asking_again(
+    site: Site, tmp_path: Path, opened: Callable[..., ModelZoo], home: Path, kind: str
+) -> None:
+    if kind == "a file":
+        home.write_text("in the way")
+    else:
+        home.mkdir()
+        home.chmod(0o500)
+        if os.access(home, os.W_OK):
+            pytest.skip("this user may write everywhere")
+    site.pages["/zoo/index.json"] = index(NET, OTHER)
+    for _ in range(2):
+        zoo = opened()
+        assert references(zoo, text="net") == ["com.example/net@1.0"]
+        assert references(zoo) == ["com.example/net@1.0", "com.example/other@1.0"]
+        assert zoo.messages() == []
+    assert len(site.requests) == 2
+
+
+def test_a_lower_cache_is_read_and_never_written(site: Site, tmp_path: Path, home: Path) -> None:
+    lower = tmp_path / "lower"
+    config = tmp_path / "zoo.toml"
+    config.write_text(f"cache_layers = [{str(lower)!r}]\n")
+    site.pages["/zoo/index.json"] = index(NET)
+    references(ModelZoo([f"{site.url}zoo/"], cache=lower, config=False, plugins=[]))
+    before = {path: path.stat().st_mtime_ns for path in lower.rglob("*")}
+
+    def over() -> ModelZoo:
+        return ModelZoo([f"{site.url}zoo/"], cache=home, config=config, plugins=[])
+
+    assert references(over()) == ["com.example/net@1.0"]
+    assert len(site.requests) == 1
+    age(lower, 2 * DAY_S)
+    before = {path: path.stat().st_mtime_ns for path in lower.rglob("*")}
+    for _ in range(2):
+        assert references(over()) == ["com.example/net@1.0"]
+    # Confirmed once, in the cache above, where nothing is copied to.
+    assert len(site.requests) == 2
+    assert stored(home) == []
+    site.pages["/zoo/index.json"] = index(NET, OTHER)
+    age(home, 2 * DAY_S)
+    assert len(references(over())) == len(references(over())) == 2
+    assert len(stored(home)) == 1
+    assert {path: path.stat().st_mtime_ns for path in lower.rglob("*")} == before
+
+
+def test_many_threads_and_two_zoos_ask_at_once(site: Site, opened: Callable[..., ModelZoo]) -> None:
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(50)))
+    zoos = [opened(), opened()]
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda zoo=zoo: found.append(len(references(zoo)))) for zoo in zoos * 8]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [50] * 16
+    assert len(site.requests) <= 2
+
+
+def _refresh(url: str, home: str) -> None:
+    ModelZoo([url], cache=home, config=False, plugins=[], refresh=True).search()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal ends it")
+def test_a_process_that_is_killed_while_it_refreshes_leaves_what_was_there(
+    site: Site, home: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    few = [make.document(make.artifact(), artifact_id=f"net-{number}") for number in range(1000)]
+    site.pages["/zoo/index.json"] = index(*few)
+    references(opened(), "net-1")
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+    for turn in range(4):
+        few = [*few, make.document(make.artifact(), artifact_id=f"more-{turn}")]
+        site.pages["/zoo/index.json"] = index(*few)
+        process = context.Process(target=_refresh, args=(f"{site.url}zoo/", str(home)))
+        process.start()
+        time.sleep(0.02 + turn * 0.05)
+        if process.pid is not None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert len(references(opened(offline=True))) >= 1000
+        assert database_module.Database.open(stored(home)[0]).check() == []
+    assert len(references(opened(refresh=True))) == 1004
+
+
+def test_two_processes_refresh_at_once(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
+    many = [make.document(make.artifact(), artifact_id=f"net-{number}") for number in range(500)]
+    site.pages["/zoo/index.json"] = index(*many)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_refresh, args=(f"{site.url}zoo/", str(home))) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(references(opened(offline=True))) == 500
+    assert [path.name for path in (home / "index").iterdir() if path.name.startswith(".")] == []
+
+
+# repositories on this machine ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many documents a repository may have without a file, made small."""
+    monkeypatch.setattr(catalogue_module, "FEW", 5)
+    return 5
+
+
+def fill(root: Path, count: int) -> None:
+    for number in range(count):
+        make.publish(root, make.document(make.artifact(), artifact_id=f"net-{number}"))
+
+
+def test_nothing_is_written_for_a_small_folder(tmp_path: Path, home: Path, few: int) -> None:
+    fill(tmp_path / "zoo", few)
+    assert len(references(ModelZoo([tmp_path / "zoo"], cache=home, config=False, plugins=[]))) == few
+    assert not home.exists()
+
+
+def test_of_a_large_folder_only_what_changed_is_read_again(tmp_path: Path, home: Path, few: int, parsed: list[str]) -> None:
+    root = tmp_path / "zoo"
+    fill(root, 20)
+
+    def asked(*what: str) -> list[str]:
+        del parsed[:]
+        return references(ModelZoo([root], cache=home, config=False, plugins=[]), *what)
+
+    assert len(asked()) == 20
+    assert asked("net-3") == ["com.example/net-3@1.0"]
+    assert parsed == ["model/cv/image_classification/com/example/net-3/metadata.json"]
+    path = make.publish(root, make.document(make.artifact("2.0"), artifact_id="net-3"))
+    os.utime(path, ns=(1, 1))
+    shutil.rmtree(root / "model/cv/image_classification/com/example/net-4")
+    make.publish(root, make.document(make.artifact("1.0"), artifact_id="net-new"))
+    (root / "model/cv/image_classification/com/example/net-5/metadata.json").write_text("{")
+    assert asked("net-3") == ["com.example/net-3@2.0"]
+    assert {text.split("/")[-2] for text in parsed} == {"net-3", "net-4", "net-5", "net-new"}
+    zoo = ModelZoo([root], cache=home, config=False, plugins=[])
+    assert len(references(zoo)) == 19
+    assert "net-5/metadata.json" in zoo.messages()[0]
+    shutil.rmtree(root)
+    assert "there is no folder" in ModelZoo([root], cache=home, config=False, plugins=[]).messages()[0]
+
+
+def test_a_folder_that_was_large_is_read_right(tmp_path: Path, home: Path, few: int) -> None:
+    root = tmp_path / "zoo"
+    fill(root, 20)
+    assert len(references(ModelZoo([root], cache=home, config=False, plugins=[]))) == 20
+    shutil.rmtree(root)
+    fill(root, 2)
+    assert len(references(ModelZoo([root], cache=home, config=False, plugins=[]))) == 2
+
+
+class Own(Repository):
+    """A plugin's own repository, whose documents have one address."""
+
+    url = "acme://models"
+    listed = 0
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     def documents(self) -> Any:
-        yield from super().documents()
-        raise self.error
+        Own.listed += 1
+        for number in range(self.count):
+            content = make.document(make.artifact(arguments={"shape": [1, None]}), artifact_id=f"own-{number % 50}")
+            yield Metadata.from_json(json.dumps(content).encode(), "https://acme.example/all.json")
 
-
-class Lying(Foreign):
-    """Says another's address, and holds nothing."""
-
-    def documents(self) -> Any:
-        return ()
-
-    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        raise AssertionError("asked for another's file")
-
-    def local_path(self, file: ArtifactFile) -> Path | None:
-        raise AssertionError("asked for another's file")
-
-
-class Bare(Lying):
-    def __init__(self) -> None:
-        """It says no address."""
-
-
-class Giving(Foreign):
-    def documents(self) -> Any:
-        return [5]
-
-
-class NoProblems(Foreign):
-    @property
-    def problems(self) -> Any:
-        raise KeyError("problems")
-
-
-class NoPaths(Foreign):
-    def local_path(self, file: ArtifactFile) -> Path | None:
-        raise KeyError("local_path")
-
-
-@dataclasses.dataclass(frozen=True)
-class Frozen(Repository):
-    url: str = "acme://frozen"
-
-    def documents(self) -> Iterable[Metadata]:
-        return ()
-
-    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        raise NotImplementedError
+    def open(self, file: Any, offset: int = 0) -> Any:
+        raise RepositoryError("nothing here", self.url)
 
     def fingerprint(self) -> str:
-        return ""
+        return str(self.count)
 
 
-def installed(install: Callable[..., Path], name: str, code: str, *, entry: str = "") -> None:
-    """Install a distribution whose function gives repositories."""
-    module = f"{name.replace('-', '_')}_models"
-    install(name, entry_points={REPOSITORIES: {entry or name: f"{module}:get"}}, modules={f"{module}.py": code})
+def test_a_plugins_own_large_repository_is_listed_only_when_its_fingerprint_changes(home: Path, few: int) -> None:
+    Own.listed = 0
+    assert len(ModelZoo([Own(60)], cache=home, config=False, plugins=[]).search()) == 60
+    before = Own.listed
+    zoo = ModelZoo([Own(60)], cache=home, config=False, plugins=[])
+    found = zoo.search("own-7")
+    assert [record.arguments for record in found] == [{"shape": [1, None]}] * 2
+    assert Own.listed == before
+    assert len(ModelZoo([Own(61)], cache=home, config=False, plugins=[]).search()) == 61
 
 
-def references(zoo: ModelZoo, **arguments: Any) -> list[str]:
-    return [record.reference for record in zoo.search(**arguments)]
+class Far(Own):
+    is_remote = True
+    url = "acme://far"
+    fails = False
+    asked = 0
+
+    def fingerprint(self) -> str:
+        Far.asked += 1
+        if Far.fails:
+            raise ConnectionError("no route")
+        return super().fingerprint()
 
 
-# faults --------------------------------------------------------------------------------------------------------------
+def test_a_plugins_own_remote_repository_is_asked_as_rarely(home: Path) -> None:
+    Far.fails, Far.asked = False, 0
+
+    def zoo(**keywords: Any) -> ModelZoo:
+        return ModelZoo([Far(3)], cache=home, config=False, plugins=[], **keywords)
+
+    assert len(references(zoo())) == len(references(zoo())) == 3
+    assert Far.asked == 1
+    age(home, 3 * HOUR_S)
+    Far.fails = True
+    with pytest.warns(ZooWarning, match="acme://far raised ConnectionError: no route; using the index of 3.0 hours ago"):
+        assert len(references(zoo(refresh=True))) == 3
 
 
-@pytest.mark.parametrize("error", [KeyError("lost"), SystemExit(3), RecursionError()], ids=lambda item: type(item).__name__)
-def test_whatever_a_repository_raises_is_a_message_and_hides_no_other(root: Path, tmp_path: Path, error: BaseException) -> None:
-    zoo = ModelZoo([Raising(tmp_path, error), root], config=False, plugins=[])
+def test_a_repository_in_a_subclass_gives_its_own_documents(tmp_path: Path, home: Path, few: int) -> None:
+    class Half(FolderRepository):
+        def documents(self) -> Any:
+            return (item for number, item in enumerate(super().documents()) if number % 2)
+
+    fill(tmp_path, 20)
+    assert len(ModelZoo([Half(tmp_path)], cache=home, config=False, plugins=[]).search()) == 10
+
+
+# reasons -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reasons_from_a_large_repository_are_the_nearest_and_say_how_many_more_there_are(
+    site: Site, opened: Callable[..., ModelZoo]
+) -> None:
+    documents = [
+        make.document(
+            make.artifact(properties={"layers": "50", "serial": str(n)}), artifact_id=f"resnet-{n:04}", group_id=f"g{n % 7}"
+        )
+        for n in range(1500)
+    ]
+    site.pages["/zoo/index.json"] = index(*documents)
+    zoo = opened()
+    with pytest.raises(ModelNotFoundError, match="did you mean resnet-0777") as caught:
+        zoo.download("resnt-0777")
+    assert str(caught.value).count("\n") < 12
+    assert caught.value.explanation is not None
+    shown = len(caught.value.explanation.refused)
+    assert 0 < shown <= 250
+    assert caught.value.explanation.unseen == 1500 - shown
+    assert "more" in caught.value.explanation.reasons()[-1]
+
+    with pytest.raises(ModelNotFoundError, match=r"layers=18 \(there is: 50\)"):
+        zoo.download("resnet-0777", filters={"layers": 18})
+    with pytest.raises(ModelNotFoundError, match=r"filter key `layer`: did you mean `layers`"):
+        zoo.download("resnet-0777", filters={"layer": 50})
+    with pytest.raises(ModelNotFoundError, match=r"group_id=g99"):
+        zoo.download("resnet-0777", group_id="g99")
+    with pytest.raises(ModelNotFoundError, match=r"version 9"):
+        zoo.download("resnet-0777@9")
+    with pytest.raises(ModelNotFoundError, match=r"application=nlp"):
+        zoo.download("resnet-0777", application="nlp")
+    with pytest.raises(ModelNotFoundError):
+        zoo.download("zzzzzz")
+
+
+def test_groups_are_owned_across_repositories_in_memory_and_in_files(site: Site, tmp_path: Path, home: Path) -> None:
+    site.pages["/zoo/index.json"] = index(make.document(make.artifact("9.0")), OTHER)
+    make.publish(tmp_path / "mine", NET)
+    zoo = ModelZoo([tmp_path / "mine", f"{site.url}zoo/"], cache=home, config=False, plugins=[])
     assert references(zoo) == ["com.example/net@1.0"]
-    with pytest.warns(ZooWarning, match="acme://models"):
-        assert zoo.download("net").is_dir()
-    (message,) = zoo.messages()
-    assert "repository acme://models raised" in message
-    assert type(error).__name__ in message
-
-
-@pytest.mark.parametrize(
-    ("repository", "reason"),
-    [(Giving, "must give Metadata; it gave a int"), (NoProblems, "KeyError: 'problems'"), (NoPaths, "KeyError: 'local_path'")],
-)
-def test_whatever_is_wrong_with_a_repository_is_a_message(
-    root: Path, tmp_path: Path, repository: type[Foreign], reason: str
-) -> None:
-    zoo = ModelZoo([repository(root, url="acme://models"), root], config=False, plugins=[])
-    assert "com.example/net@1.0" in references(zoo)
-    assert references(zoo) == references(zoo)
-    (message,) = zoo.messages()
-    assert "repository acme://models" in message
-    assert reason in message
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "def get(): return 5",
-        "def get(): return [5]",
-        "def get(): return 'https://models.example'",
-        "def get(): raise SystemExit(3)",
-        "def get():\n    yield '/nowhere'\n    raise KeyError('lost')",
-        f"from {__name__} import Bare\ndef get(): return [Bare()]",
-    ],
-    ids=["number", "of numbers", "text", "exits", "raises late", "without an address"],
-)
-def test_a_function_that_gives_no_repositories_is_a_message_that_names_its_distribution(
-    install: Callable[..., Path], root: Path, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
-    installed(install, "acme-nets", code, entry="models")
-    monkeypatch.setenv("ZOO_REPOSITORIES", str(root))
-    zoo = ModelZoo(plugins=[])
-    assert "com.example/net@1.0" in references(zoo)
-    (message,) = [text for text in zoo.messages() if "acme-nets" in text]
-    assert message.startswith(
-        "repository models of acme-nets could not be read: zoo_core.repositories 'models' of acme-nets 1.0"
-    )
-
-
-def test_an_address_that_is_none_and_a_path_in_a_circle_are_messages(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    circle = tmp_path / "circle"
-    circle.symlink_to(circle)
-    monkeypatch.setenv("ZOO_REPOSITORIES", f"http://[ {circle} ~nobody-of-this-name/zoo {root}")
-    zoo = ModelZoo(plugins=[])
-    assert "com.example/net@1.0" in references(zoo)
-    for name in ("http://[", str(circle), "~nobody-of-this-name/zoo"):
-        assert any(name in text for text in zoo.messages())
-
-
-@pytest.mark.parametrize("name", ["http://[", "circle", "~nobody-of-this-name"])
-def test_naming_such_an_address_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("circle").symlink_to("circle")
-    with pytest.raises(RepositoryError):
-        ModelZoo([], config=False).open_repository(name)
-
-
-def test_the_repositories_that_can_be_opened_are_given_past_the_others(root: Path) -> None:
-    with pytest.warns(match=r"http://\["):
-        assert [found.url for found in ModelZoo(["http://[", root], config=False).repositories] == [root.as_uri()]
-
-
-# what a repository stays ----------------------------------------------------------------------------------------------
-
-
-def sources(zoo: ModelZoo) -> dict[str, Any]:
-    return {record.artifact_id: record.source for record in zoo.search()}
-
-
-def test_a_repository_that_is_given_to_another_zoo_stays_what_it_was(
-    install: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("carried", "trusted", "adhoc"):
-        make.publish(tmp_path / name, make.document(make.artifact(), artifact_id=name, group_id=f"com.{name}"))
-    installed(install, "acme-nets", f"def get(): return [{str(tmp_path / 'carried')!r}]", entry="models")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    own = tmp_path / "config" / "zoo" / "zoo.toml"
-    own.parent.mkdir(parents=True)
-    own.write_text(
-        f"[[repository]]\nurl = {str(tmp_path / 'trusted')!r}\n"
-        "name = 'lab'\ngroups = ['com.trusted']\nallow_unverified = true\n"
-    )
-    Path("zoo.toml").write_text(f"[[repository]]\nurl = {str(tmp_path / 'adhoc')!r}\n")
-    before = ModelZoo(plugins=[])
-    after = ModelZoo(before.repositories, plugins=[])
-    again = ModelZoo(after.repositories, plugins=[])
-    found = sources(before)
-    assert (found["carried"].distribution, found["carried"].name) == ("acme-nets", "models")
-    assert (found["trusted"].name, found["trusted"].groups, found["trusted"].allow_unverified) == (
-        "lab",
-        ("com.trusted",),
-        True,
-    )
-    assert [found[name].is_configured for name in ("carried", "trusted", "adhoc")] == [True, True, False]
-    assert sources(after) == found
-    assert sources(again) == found
-
-
-def test_a_repository_of_ones_own_is_configured_when_a_zoo_is_made_of_it(root: Path) -> None:
-    (record,) = ModelZoo([FolderRepository(root)], config=False).search()
-    assert record.source.is_configured
-
-
-def test_a_repository_may_be_a_frozen_dataclass(install: Callable[..., Path]) -> None:
-    installed(install, "acme-nets", f"from {__name__} import Frozen\ndef get(): return [Frozen()]")
-    zoo = ModelZoo(config=False, plugins=[])
-    assert Frozen() in zoo.repositories
-    assert zoo.messages() == []
-
-
-def test_a_repository_that_says_anothers_address_serves_none_of_its_records(install: Callable[..., Path], root: Path) -> None:
-    lying = f"from pathlib import Path\nfrom {__name__} import Lying\ndef get(): return [Lying(Path({str(root)!r}))]"
-    for name, source in (("acme", lying), ("bona-fide", f"def get(): return [{str(root)!r}]"), ("zebra", lying)):
-        installed(install, name, source)
-    zoo = ModelZoo(config=False, plugins=[])
-    (record,) = zoo.search("net")
-    assert record.source.distribution == "bona-fide"
-    assert zoo.messages() == []
-    assert zoo.download("net").is_dir()
-
-
-# names ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def named(install: Callable[..., Path], tmp_path: Path) -> Callable[..., None]:
-    """A function that installs a distribution with a repository of one model, named as the distribution is."""
-
-    def publish(distribution: str, *, entry: str) -> None:
-        folder = tmp_path / distribution
-        make.publish(folder, make.document(make.artifact(), artifact_id=distribution, group_id=f"com.{distribution}"))
-        installed(install, distribution, f"def get(): return [{str(folder)!r}]", entry=entry)
-
-    return publish
-
-
-def test_a_distributions_repository_is_named_by_the_distribution_or_by_its_own_name(named: Callable[..., None]) -> None:
-    named("acme-nets", entry="models")
-    zoo = ModelZoo(config=False, plugins=[])
-    for name in ("acme-nets", "Acme.Nets", "models"):
-        assert references(zoo, model_urls=[name]) == ["com.acme-nets/acme-nets@1.0"]
-
-
-def test_a_name_that_two_distributions_give_their_repositories_is_an_error_that_lists_them(named: Callable[..., None]) -> None:
-    named("acme-nets", entry="models")
-    named("other-nets", entry="models")
-    zoo = ModelZoo(config=False, plugins=[])
-    with pytest.raises(RepositoryError, match="'models' means several: choose one of acme-nets, other-nets"):
-        zoo.search(model_urls=["models"])
-    assert references(zoo, model_urls=["other-nets"]) == ["com.other-nets/other-nets@1.0"]
-
-
-def test_nobody_takes_the_name_of_another_distribution(named: Callable[..., None]) -> None:
-    named("acme-nets", entry="zoo-toy")
-    named("zoo-toy", entry="models")
-    assert references(ModelZoo(config=False, plugins=[]), model_urls=["zoo-toy"]) == ["com.zoo-toy/zoo-toy@1.0"]
-
-
-def test_nobody_takes_a_name_of_the_users_own_configuration(named: Callable[..., None], root: Path, tmp_path: Path) -> None:
-    named("acme-nets", entry="lab")
-    named("lab", entry="lab")
-    own = tmp_path / "own.toml"
-    own.write_text(f"[[repository]]\nurl = {str(root)!r}\nname = 'lab'\n")
-    assert references(ModelZoo(config=own, plugins=[]), model_urls=["lab"]) == ["com.example/net@1.0"]
-
-
-def test_the_working_folder_takes_no_name_of_a_distribution(named: Callable[..., None], root: Path) -> None:
-    named("acme-nets", entry="models")
-    Path("zoo.toml").write_text(f"[[repository]]\nurl = {str(root)!r}\nname = 'acme-nets'\n")
-    assert references(ModelZoo(plugins=[]), model_urls=["acme-nets"]) == ["com.acme-nets/acme-nets@1.0"]
-
-
-def test_a_distributions_name_means_all_that_it_registers(install: Callable[..., Path], tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        make.publish(tmp_path / name, make.document(make.artifact(), artifact_id=name))
-    installed(install, "acme", f"def get(): return [{str(tmp_path / 'one')!r}, {str(tmp_path / 'two')!r}]")
-    zoo = ModelZoo(config=False, plugins=[])
-    assert references(zoo, model_urls=["acme"]) == ["com.example/one@1.0", "com.example/two@1.0"]
-
-
-def test_a_record_is_found_again_where_another_call_named_its_repository(root: Path) -> None:
-    elsewhere = ModelZoo([], config=False, plugins=[])
-    (record,) = elsewhere.search(model_urls=[root])
-    for zoo in (elsewhere, ModelZoo([root], config=False, plugins=[])):
-        assert zoo.download(record).is_dir()
-
-
-def test_naming_a_repository_that_raises_is_an_error_that_names_it(root: Path) -> None:
-    zoo = ModelZoo([Raising(root, KeyError("lost"))], config=False, plugins=[])
-    with pytest.raises(PluginError, match="repository acme://models raised KeyError: 'lost'"):
-        zoo.search(model_urls=["acme://models"])
+    refused = {str(item) for item in zoo.explain("net").refused}
+    assert any("belongs to" in text for text in refused)
+    turned = ModelZoo([f"{site.url}zoo/", tmp_path / "mine"], cache=home, config=False, plugins=[])
+    assert references(turned) == ["com.example/net@9.0", "com.example/other@1.0"]

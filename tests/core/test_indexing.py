@@ -12,7 +12,6 @@ import pytest
 from tests import repositories as make
 from tests.web import Site
 from zoo_core import MetadataError, RepositoryError
-from zoo_core.cache import Cache
 from zoo_core.indexing import write_index
 from zoo_core.repository.http import HttpRepository
 from zoo_core.repository.local import FolderRepository
@@ -144,8 +143,7 @@ def test_served_it_lists_what_the_folder_holds(tmp_path: Path, site: Site) -> No
     make.publish(tmp_path, make.document(make.artifact(), artifact_id="a b"))
     write_index(tmp_path)
     site.pages["/index.json"] = (tmp_path / "index.json").read_bytes()
-    cache = Cache(tmp_path / "cache")
-    remote = HttpRepository(site.url, transfer=Transfer(), known=cache.known_index(site.url), max_age_s=0.0)
+    remote = HttpRepository(site.url, transfer=Transfer())
 
     def listed(repository: FolderRepository | HttpRepository) -> list[tuple[Any, ...]]:
         return [

@@ -11,7 +11,7 @@ import pytest
 
 from tests.web import Answer, Site, serving
 from zoo_core import OfflineError, RepositoryError, __version__
-from zoo_core.transfer import Retry, Transfer, bounded_body
+from zoo_core.transfer import Retry, Transfer
 
 ONCE = Retry(retries=0)
 AT_ONCE = Retry(retries=2, wait_s=0.0)
@@ -170,34 +170,6 @@ def test_a_stream_that_is_closed_hangs_up_also_twice(site: Site) -> None:
     stream.close()
     stream.close()
     assert stream.closed
-
-
-# a whole body --------------------------------------------------------------------------------------------------------
-
-
-def whole(url: str, limit: int) -> bytes:
-    with Transfer(retry=ONCE).open(url) as response:
-        return bounded_body(response, url, limit)
-
-
-def test_a_body_up_to_a_limit_is_read(site: Site) -> None:
-    site.pages["/index.json"] = b"x" * 1000
-    assert whole(f"{site.url}index.json", 1000) == b"x" * 1000
-    with pytest.raises(RepositoryError, match=r"index\.json: more than 999 B came"):
-        whole(f"{site.url}index.json", 999)
-
-
-def test_a_body_that_is_compressed_unasked_is_refused(site: Site) -> None:
-    """A few kilobytes could become as many gigabytes."""
-    site.pages["/index.json"] = Answer(gzip.compress(bytes(1 << 20)), headers={"Content-Encoding": "gzip"})
-    with pytest.raises(RepositoryError, match=r"index\.json: the server sent gzip where plain bytes were asked for"):
-        whole(f"{site.url}index.json", 1 << 30)
-
-
-def test_a_whole_body_that_is_cut_is_an_error(site: Site) -> None:
-    site.pages["/index.json"] = Answer(b"0123456789" * 1000, cut=5000)
-    with pytest.raises(RepositoryError, match="the connection broke"):
-        whole(f"{site.url}index.json", 1 << 30)
 
 
 # redirects -----------------------------------------------------------------------------------------------------------

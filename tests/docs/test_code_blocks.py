@@ -1,4 +1,4 @@
-"""The README, the first page and the tutorials do what they say: their code is run, what they show is compared with what comes.
+"""The pages that show commands do what they say: their code is run, and what they show is compared with what comes.
 
 On each page, from top to bottom, in one namespace and one empty folder:
 
@@ -30,7 +30,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted(ROOT.glob("docs/tutorial/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs/index.md",
+    *sorted(ROOT.glob("docs/tutorial/*.md")),
+    ROOT / "docs/howto/lock-and-mirror.md",
+]
 BLOCK = re.compile(
     r"^(?P<left_out><!-- not run:.*-->\n)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )

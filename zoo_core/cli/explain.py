@@ -31,8 +31,10 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     shown = found.refused if output.is_verbose else found.nearest()[:SHOWN]
     rows = [[record.reference, "accepted"] for record in found.accepted]
     rows += [[refusal.record.reference, str(refusal)] for refusal in shown]
-    if len(shown) < len(found.refused):
-        rows.append(["...", f"{len(found.refused) - len(shown)} more (-v shows all)"])
+    more = len(found.refused) - len(shown)
+    if more or found.unseen:
+        shows = "all" if not found.unseen else f"{more} of them"
+        rows.append(["...", f"{more + found.unseen} more" + (f" (-v shows {shows})" if more else "")])
     # Without a hit the reasons are no result, but what is said about its absence.
     output.table(rows, is_result=bool(found.accepted))
     for message in found.messages:

@@ -19,13 +19,14 @@ from zoo_core.wording import printable
 COMMON = {
     "--json": False, "--offline": False, "--refresh": False, "--quiet": False, "-q": False,
     "-v": False, "--verbose": False, "--no-progress": False, "--config": True,
+    "--lock": True,
 }  # fmt: skip
 
 
 #: What the help of every verb ends with.
 COMMON_HELP = (
     "Every verb takes, before or after its name: --json (one document on standard output), --offline, "
-    "--refresh (ask for indexes at once), --config FILE, --quiet, -v, --no-progress."
+    "--refresh (ask for indexes at once), --config FILE, --lock FILE (see only what it holds), --quiet, -v, --no-progress."
 )
 
 
@@ -38,6 +39,7 @@ class Output:
         is_quiet: No messages on standard error except errors.
         is_verbose: More in messages, and tracebacks below errors.
         config: The path that ``--config`` names.
+        lock: The path that ``--lock`` names.
         messages: What was said, for the JSON document.
     """
 
@@ -48,6 +50,7 @@ class Output:
     is_fresh: bool = False
     shows_progress: bool = True
     config: str | None = None
+    lock: str | None = None
     messages: list[str] = field(default_factory=list)
 
     @classmethod
@@ -77,6 +80,7 @@ class Output:
             is_fresh="--refresh" in given,
             shows_progress=not {"--no-progress", "--quiet", "-q", "--json"} & set(given),
             config=given.get("--config"),
+            lock=given.get("--lock"),
         )
 
     @property

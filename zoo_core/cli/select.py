@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,8 +90,22 @@ def pairs(items: tuple[str, ...], option: str) -> dict[str, str]:
     return found
 
 
-def zoo_of(output: Output) -> ModelZoo:
-    """The zoo that a command line asks."""
+def zoo_of(output: Output, *, lock: str | bool | None = None) -> ModelZoo:
+    """The zoo that a command line asks.
+
+    Args:
+        lock: Instead of what ``--lock`` says, as for `ModelZoo`.
+    """
     from zoo_core.zoo import ModelZoo
 
-    return ModelZoo(config=output.config, offline=True if output.is_offline else None, refresh=output.is_fresh)
+    return ModelZoo(
+        config=output.config,
+        offline=True if output.is_offline else None,
+        refresh=output.is_fresh,
+        lock=output.lock if lock is None else lock,
+    )
+
+
+def lock_path(output: Output) -> str:
+    """The lock file that a verb about locks works on: that of ``--lock``, of ``ZOO_LOCK``, or the one in this folder."""
+    return output.lock or os.environ.get("ZOO_LOCK") or "zoo.lock"

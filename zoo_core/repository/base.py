@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
 
 if TYPE_CHECKING:
     from zoo_core.artifact import ArtifactFile
     from zoo_core.metadata import Metadata
     from zoo_core.record import Source
+    from zoo_core.sources import Parts
     from zoo_core.transfer import Transfer
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One document of a repository, perhaps not read yet.
+
+    Attributes:
+        path: What tells it from the repository's others.
+        stamp: Bytes that change when the document does.
+        read: Gives what `Repository.decoded` makes a document of; may raise a RepositoryError.
+    """
+
+    path: str
+    stamp: bytes
+    read: Callable[[], bytes]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """All that a repository holds now; to be closed.
+
+    Attributes:
+        entries: Read once, in the repository's order.
+        state: What the repository wants to be told the next time that it is asked.
+        close: Gives up what the entries are read from.
+    """
+
+    entries: Iterator[Entry] = iter(())
+    state: Mapping[str, str] = {}
+    close: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Listing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Repository(ABC):
@@ -24,8 +63,16 @@ class Repository(ABC):
     url: str
     #: Asking it takes a network, so that for a while what is known of it is used without asking.
     is_remote: bool = False
+    #: It gives any part of its own files by itself, so that several connections bring one; see `parts_of`.
+    has_parts: bool = False
     #: What a zoo opened it as. It stays that when it is given to another: ModelZoo([url, *ModelZoo().repositories]).
     _opened_as: Source | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # Whoever gives documents in its own way does not hold those that a class above it would list.
+        if "documents" in vars(cls) and "entries" not in vars(cls):
+            cls.entries, cls.decoded = Repository.entries, Repository.decoded  # type: ignore[method-assign]  # said above
 
     @abstractmethod
     def documents(self) -> Iterable[Metadata]:
@@ -48,6 +95,54 @@ class Repository(ABC):
     def fingerprint(self) -> str:
         """A text that changes when what `documents` gives changes; cheap to get."""
 
+    def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
+        """All that it holds; None where that is what is known already.
+
+        One that can tell by the same request whether anything changed, and what, does so here.
+
+        Args:
+            known: The state of the listing that is known; None where none is.
+
+        Raises:
+            RepositoryError: It cannot be read.
+            MetadataError: What it gives is no listing.
+        """
+        fingerprint = self.fingerprint()
+        if known is not None and known.get("fingerprint") == fingerprint:
+            return None
+        return Listing(iter(self.entries()), {"fingerprint": fingerprint})
+
+    def entries(self) -> Iterable[Entry]:
+        """All its documents, so that those which are known already need not be read."""
+        seen: dict[str, int] = {}
+        for metadata in self.documents():
+            content = _encoded(metadata)
+            place = f"{metadata.url} {metadata.mrl}"
+            # A repository may give all its documents one address.
+            number = seen[place] = seen.get(place, 0) + 1
+            path = place if number == 1 else f"{place} {number}"
+            yield Entry(path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
+
+    def decoded(self, path: str, content: bytes) -> Metadata:
+        """The document of an entry.
+
+        Raises:
+            MetadataError: It is malformed.
+        """
+        from zoo_core.metadata import Metadata
+
+        return msgspec.json.decode(content, type=Metadata, dec_hook=_thawed)
+
+    def document(self, metadata: Metadata) -> bytes:
+        """The whole document, as it is written, where only a listing was read; see `Metadata.listed_as`.
+
+        Raises:
+            RepositoryError: It cannot be had.
+        """
+        from zoo_core.errors import RepositoryError
+
+        raise RepositoryError(f"{self.url} lists {metadata.mrl} and has no document of it", metadata.url)
+
     def local_path(self, file: ArtifactFile) -> Path | None:
         """Where a file lies on this machine, if this repository has it there; it is read in place and never changed."""
         return None
@@ -59,7 +154,28 @@ class Repository(ABC):
         """
         return None
 
+    def parts_of(self, file: ArtifactFile) -> Parts:
+        """What reads any part of one of its own files, in several threads; asked only where it `has_parts`.
+
+        Raises:
+            RepositoryError: The file cannot be had.
+        """
+        raise NotImplementedError
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What went wrong the last time `documents` was read, without hiding the other documents."""
         return ()
+
+
+def _encoded(metadata: object) -> bytes:
+    from zoo_core.errors import PluginError
+    from zoo_core.metadata import Metadata
+
+    if not isinstance(metadata, Metadata):
+        raise PluginError(f"a repository must give Metadata; it gave a {type(metadata).__name__}")
+    return msgspec.json.encode(metadata, enc_hook=dict)
+
+
+def _thawed(kind: Any, value: Any) -> Any:
+    return kind(value)

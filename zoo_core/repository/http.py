@@ -1,53 +1,31 @@
-"""An HTTP(S) tree, listed by one request for its index.json."""
+"""An HTTP(S) tree, listed by one request for its index."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from tempfile import SpooledTemporaryFile
+from typing import IO, BinaryIO, cast
 from urllib.parse import quote, urljoin, urlsplit
-from warnings import warn
-
-import msgspec
 
 from zoo_core.address import FILE_SUFFIXES
 from zoo_core.artifact import ArtifactFile
-from zoo_core.errors import MetadataError, OfflineError, RepositoryError, ZooWarning
-from zoo_core.metadata import Metadata
-from zoo_core.repository.base import Repository
+from zoo_core.errors import MetadataError, RepositoryError
+from zoo_core.metadata import MAX_DOCUMENT, Metadata
+from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.listed import fetched
 from zoo_core.repository.local import url_path
-from zoo_core.transfer import Transfer, bounded_body
-from zoo_core.wording import bytes_text, listing, shown_url
+from zoo_core.repository.stream import MAX_INDEX, IndexEntry, index_entries, too_large
+from zoo_core.transfer import CHUNK, Body, Transfer
+from zoo_core.wording import listing, printable, shown_url
 
 INDEX_NAME = "index.json"
-#: Bytes of an index that are read; one of a million artifacts has some 400 MB.
-MAX_INDEX = 512 << 20
-
-
-class KnownIndex(Protocol):
-    """The last index that was seen of a repository, kept on this machine."""
-
-    def read(self) -> tuple[bytes, str, float] | None:
-        """Its content, its ETag and its age in seconds; None where none was seen."""
-
-    def write(self, content: bytes, etag: str) -> None:
-        """Keep a new one, or the same one as seen now."""
-
-
-class IndexEntry(msgspec.Struct, frozen=True):
-    """One document in an index."""
-
-    path: str
-    metadata: msgspec.Raw
-    sha256: str = ""
-
-
-class Index(msgspec.Struct, frozen=True):
-    """``index.json``: the documents of a whole repository in one file."""
-
-    indexVersion: int  # noqa: N815 - the format's own spelling
-    documents: tuple[IndexEntry, ...]
+#: What an index may be called, in the order in which they are asked for where it is not known.
+INDEX_NAMES = (INDEX_NAME, f"{INDEX_NAME}.gz")
+#: Bytes of an index that are kept in memory; a longer one is put on the disk.
+_IN_MEMORY = 8 << 20
 
 
 class HttpRepository(Repository):
@@ -55,16 +33,15 @@ class HttpRepository(Repository):
 
     Args:
         url: The root.
-        known: Keeps the index between processes.
-        max_age_s: Seconds for which a known index is used without asking.
+        max_index_size: Bytes that its index may have.
     """
 
     is_remote = True
 
-    def __init__(self, url: str, *, transfer: Transfer, known: KnownIndex, max_age_s: float) -> None:
+    def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
         self.url = url
         self._root = url if url.endswith("/") else f"{url}/"
-        self._transfer, self._known, self._max_age_s = transfer, known, max_age_s
+        self._transfer, self._max_index_size = transfer, max_index_size or MAX_INDEX
         self._problems: tuple[str, ...] = ()
 
     @property
@@ -75,10 +52,9 @@ class HttpRepository(Repository):
     def documents(self) -> Iterator[Metadata]:
         """All documents of the index; a malformed one is put into `problems`."""
         problems = []
-        address = urljoin(self._root, INDEX_NAME)
-        for entry in _decoded(self._index(), address).documents:
+        for entry in self.entries():
             try:
-                yield Metadata.from_json(bytes(entry.metadata), urljoin(self._root, quote(entry.path)), path=entry.path)
+                yield self._document(entry.path, entry.read())
             except MetadataError as error:
                 problems.append(shown_url(str(error)))
         self._problems = tuple(problems)
@@ -92,76 +68,167 @@ class HttpRepository(Repository):
         return self._transfer
 
     def fingerprint(self) -> str:
-        """The digest of the index."""
-        return hashlib.sha256(self._index()).hexdigest()
+        """What its server says of the index, or else a digest of it."""
+        with self.listing() or Listing() as listing:
+            return listing.state.get("etag") or listing.state.get("last_modified") or listing.state.get("sha256", "")
 
-    def _index(self) -> bytes:
-        known = self._known.read()
-        if known is not None and known[2] < self._max_age_s:
-            return known[0]
+    def entries(self) -> Iterator[Entry]:
+        """All documents of the index, as they are written there."""
+        with self.listing() or Listing() as listing:
+            yield from listing.entries
+
+    def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
+        """The index, by one request, which the server answers in a few bytes where nothing has changed.
+
+        Without one, what can be read else: see `zoo_core.repository.djl`.
+        """
         try:
-            return self._revalidated(known)
-        # What a captive portal answers is no index, and must not hide the known one either.
-        except (RepositoryError, MetadataError) as error:
-            if known is None:
-                raise _without_index(self.url, error) from error
-            if not isinstance(error, OfflineError):
-                warn(f"{error}; using the index of {known[2] / 3600:.1f} hours ago", ZooWarning, stacklevel=2)
-            return known[0]
+            return self._listed(known)
+        except RepositoryError as error:
+            # What serves a store without showing what it has answers 403.
+            if error.status not in (403, 404):
+                raise
+            missing = error
+        # Most repositories have an index, and no search needs this then.
+        from zoo_core.repository.djl import listing_of
 
-    def _revalidated(self, known: tuple[bytes, str, float] | None) -> bytes:
-        address = urljoin(self._root, INDEX_NAME)
+        try:
+            return listing_of(self._root, self._transfer, known or {})
+        except RepositoryError as error:
+            if error.status != 404:
+                raise
+        if missing.status == 403:
+            raise missing
+        raise _no_repository(self.url, missing) from missing
+
+    def document(self, metadata: Metadata) -> bytes:
+        """The document at its address."""
+        return fetched(self._transfer, metadata.url, MAX_DOCUMENT)
+
+    def decoded(self, path: str, content: bytes) -> Metadata:
+        """A document of the index, with the address that it has in the repository."""
+        return self._document(path, content)
+
+    def _document(self, path: str, content: bytes) -> Metadata:
+        # Alone in the address of a model's own folder, where it lies is told by that.
+        place = path if "/" in path else None
+        return Metadata.from_json(content, urljoin(self._root, quote(path)), path=place)
+
+    def _listed(self, known: Mapping[str, str] | None) -> Listing | None:
+        known = known or {}
+        names = sorted(INDEX_NAMES, key=lambda name: name != known.get("name"))
+        for name in names[:-1]:
+            try:
+                return self._named(name, known)
+            except RepositoryError as error:
+                if error.status != 404:
+                    raise
+                missing = error
+        try:
+            return self._named(names[-1], known)
+        except RepositoryError as error:
+            # What is said is said of the first name, which everyone knows.
+            raise (missing if error.status == 404 else error) from error
+
+    def _named(self, name: str, known: Mapping[str, str]) -> Listing | None:
+        address = urljoin(self._root, name)
         # An index says what every digest is, so only mirrors that the user's own configuration names give one.
         *mirrors, _ = self._transfer.addresses(address, is_pinned=False)
         for mirror in mirrors:
             # What a mirror fails to give, the repository itself may.
             with suppress(RepositoryError, MetadataError):
-                return self._taken(mirror, known, is_first=mirror == mirrors[0])
-        return self._taken(address, known, is_first=not mirrors)
+                return self._taken(mirror, name, known)
+        return self._taken(address, name, known)
 
-    def _taken(self, address: str, known: tuple[bytes, str, float] | None, *, is_first: bool) -> bytes:
-        """The index at an address, which is the known one from now on."""
+    def _taken(self, address: str, name: str, known: Mapping[str, str]) -> Listing | None:
+        """The index at an address; None where it is the known one."""
+        # A tag is its server's own: another one may give the same to something else. An address may hold a password.
+        place = hashlib.sha256(address.encode()).hexdigest()
+        asked = known if known.get("address") == place else {}
+        with ExitStack() as stack:
+            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
+            found = self._fetched(address, asked, spool)
+            if found is None:
+                return None
+            # What a captive portal answers is no index, and must not come in place of a known one: it is read twice.
+            for entry in self._index(spool, address):
+                del entry
+            state = {"name": name, "address": place, **found}
+            return Listing(self._given(spool, address), state, stack.pop_all().close)
+
+    def _fetched(self, address: str, known: Mapping[str, str], spool: IO[bytes]) -> dict[str, str] | None:
+        """Put an index into a file; None where it has not changed."""
         if urlsplit(address).scheme == "file":
-            content, etag = _file_content(address), ""
+            with _reading(address), url_path(address).open("rb") as stream:
+                said, sha256 = {}, self._kept(iter(lambda: stream.read(CHUNK), b""), spool, address)
         else:
-            # A tag is its server's own: another one may give the same to something else.
-            headers = {"If-None-Match": known[1]} if known and known[1] and is_first else {}
+            headers = {"Accept-Encoding": "gzip"}
+            headers |= {"If-None-Match": known["etag"]} if known.get("etag") else {}
+            headers |= {"If-Modified-Since": known["last_modified"]} if known.get("last_modified") else {}
             with self._transfer.open(address, headers) as response:
-                content = known[0] if known and response.status_code == 304 else bounded_body(response, address, MAX_INDEX)
-                etag = response.headers.get("ETag", known[1] if known else "") if is_first else ""
-        _decoded(content, address)
-        self._known.write(content, etag)
-        return content
+                if response.status_code == 304:
+                    return None
+                body = Body(response, address, 0, None, self._transfer)
+                _check_encoding(body, address)
+                sha256 = self._kept(iter(body.read, b""), spool, address)
+                said = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
+        # What was sent without need is not taken in anew.
+        return None if known.get("sha256") == sha256 else {**said, "sha256": sha256}
+
+    def _kept(self, parts: Iterator[bytes], spool: IO[bytes], address: str) -> str:
+        """Write what comes, but not more than an index may have; gives its digest."""
+        digest, size = hashlib.sha256(), 0
+        for part in parts:
+            size += len(part)
+            if size > self._max_index_size:
+                raise too_large(address, self._max_index_size)
+            digest.update(part)
+            with _keeping(address):
+                spool.write(part)
+        return digest.hexdigest()
+
+    def _index(self, spool: IO[bytes], address: str) -> Iterator[IndexEntry]:
+        spool.seek(0)
+        return index_entries(spool, address, max_size=self._max_index_size)
+
+    def _given(self, spool: IO[bytes], address: str) -> Iterator[Entry]:
+        for entry in self._index(spool, address):
+            content = bytes(entry.metadata)
+            yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
 
 
-def _file_content(address: str) -> bytes:
+def _check_encoding(body: Body, url: str) -> None:
+    """What was compressed on the way is unpacked within bounds, as a file that is compressed is."""
+    if body.encoding not in ("", "gzip", "x-gzip"):
+        raise RepositoryError(
+            f"{shown_url(url)}: the server sent {printable(body.encoding)} where gzip or plain bytes were asked for", url
+        )
+
+
+def _no_repository(url: str, missing: RepositoryError) -> RepositoryError:
+    is_like_file = "." in urlsplit(url).path.rpartition("/")[2]
+    hint = f". The address of one file ends in {listing(FILE_SUFFIXES, limit=len(FILE_SUFFIXES))}" if is_like_file else ""
+    return RepositoryError(
+        f"{missing}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it{hint}", url, 404
+    )
+
+
+@contextmanager
+def _reading(address: str) -> Iterator[None]:
     try:
-        with url_path(address).open("rb") as stream:
-            content = stream.read(MAX_INDEX + 1)
+        yield
+    except RepositoryError:
+        raise
     except (OSError, ValueError) as error:
         raise RepositoryError(f"{shown_url(address)}: {getattr(error, 'strerror', None) or error}", address) from error
-    if len(content) > MAX_INDEX:
-        raise RepositoryError(f"{shown_url(address)}: more than {bytes_text(MAX_INDEX)} are there", address)
-    return content
 
 
-def _without_index(url: str, error: RepositoryError | MetadataError) -> RepositoryError | MetadataError:
-    if isinstance(error, RepositoryError) and error.status == 404:
-        is_like_file = "." in urlsplit(url).path.rpartition("/")[2]
-        hint = f". The address of one file ends in {listing(FILE_SUFFIXES, limit=len(FILE_SUFFIXES))}" if is_like_file else ""
-        return RepositoryError(
-            f"{error}: {shown_url(url)} is no repository, or its owner has not run `zoo index` on it{hint}", url, 404
-        )
-    return error
-
-
-def _decoded(content: bytes, url: str) -> Index:
+@contextmanager
+def _keeping(address: str) -> Iterator[None]:
     try:
-        index: Any = msgspec.json.decode(content, type=Index)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MetadataError(f"{shown_url(url)}: no index: {error}", url=url, field="$") from error
-    if index.indexVersion != 1:
-        raise MetadataError(
-            f"{shown_url(url)}: $.indexVersion: expected 1, found {index.indexVersion}", url=url, field="$.indexVersion"
-        )
-    return index  # type: ignore[no-any-return]  # msgspec's decode is typed Any for a tuple of Raw
+        yield
+    except OSError as error:
+        raise RepositoryError(
+            f"{shown_url(address)}: the index cannot be kept in the folder for temporary files: {error.strerror or error}",
+            address,
+        ) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -12,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from zoo_core.artifact import ArtifactFile
 from zoo_core.config import is_offline
 from zoo_core.errors import MetadataError, RepositoryError
-from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
-from zoo_core.repository.base import Repository
+from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
+from zoo_core.repository.base import Entry, Repository
 from zoo_core.repository.package import SCHEME, package_folder, resource_path
 from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import shown_url
@@ -54,13 +56,29 @@ class FolderRepository(Repository):
         problems = []
         for path in self.document_paths():
             try:
-                relative = path.relative_to(self.root).as_posix()
-                yield Metadata.from_json(path.read_bytes(), path.as_uri(), path=relative)
-            except MetadataError as error:
+                yield self._document(path.relative_to(self.root).as_posix(), _content(path))
+            except (MetadataError, RepositoryError) as error:
                 problems.append(str(error))
-            except OSError as error:
-                problems.append(f"{path}: {error.strerror or error}")
         self._problems = tuple(problems)
+
+    def entries(self) -> Iterator[Entry]:
+        """All documents below the folder, in the order of their paths, with their sizes and times; none is read."""
+        for path in self.document_paths():
+            try:
+                status = path.stat()
+            except OSError:
+                # Reading it says what is wrong.
+                stamp = b""
+            else:
+                stamp = f"{status.st_size} {status.st_mtime_ns}".encode()
+            yield Entry(path.relative_to(self.root).as_posix(), stamp, functools.partial(_content, path))
+
+    def decoded(self, path: str, content: bytes) -> Metadata:
+        """A document of the folder."""
+        return self._document(path, content)
+
+    def _document(self, path: str, content: bytes) -> Metadata:
+        return Metadata.from_json(content, (self.root / path).as_uri(), path=path)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """A file of the folder, of an installed package or of the web, from an offset on.
@@ -87,8 +105,11 @@ class FolderRepository(Repository):
         """A digest over the paths, sizes and times of the documents."""
         digest = hashlib.sha256()
         for path in self.document_paths():
-            status = path.stat()
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            digest.update(f"{path}\0".encode(errors="surrogateescape"))
+            # One that cannot be looked at is a problem of its own.
+            with suppress(OSError):
+                status = path.stat()
+                digest.update(f"{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def local_path(self, file: ArtifactFile) -> Path | None:
@@ -121,6 +142,15 @@ class FolderRepository(Repository):
             for folder, _, files in os.walk(self.root / kind)
             if DOCUMENT_NAME in files
         )
+
+
+def _content(path: Path) -> bytes:
+    """A document as it is written; one that is too large is refused by what decodes it, and not read as a whole before."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_DOCUMENT + 1)
+    except OSError as error:
+        raise RepositoryError(f"{path}: {error.strerror or error}", str(path)) from error
 
 
 def url_path(url: str) -> Path:

@@ -1,0 +1,161 @@
+"""What the repositories have in common that give listings: documents that are read when they are wanted."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING
+
+from zoo_core.errors import MetadataError, RepositoryError
+from zoo_core.metadata import Metadata
+from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.stream import IndexEntry, index_entries
+from zoo_core.transfer import Body, Transfer
+from zoo_core.wording import bytes_text, printable, shown_url
+
+if TYPE_CHECKING:
+    import requests
+
+#: Documents that are asked for together.
+AT_ONCE = 64
+
+
+def documents_of(repository: Repository, entries: Iterable[Entry], problems: list[str]) -> Iterator[Metadata]:
+    """The documents of a repository; one that cannot be read leaves a message among the problems."""
+    for entry in entries:
+        try:
+            yield repository.decoded(entry.path, entry.read())
+        except (MetadataError, RepositoryError) as error:
+            problems.append(shown_url(str(error)))
+
+
+def index_listing(
+    spool: IO[bytes],
+    url: str,
+    state: Mapping[str, str],
+    held: ExitStack,
+    *,
+    max_size: int,
+    made: Callable[[bytes], bytes] = bytes,
+) -> Listing:
+    """The listing that an index in a file gives.
+
+    Args:
+        url: The index, for messages.
+        held: Closed when all has been given.
+        max_size: Bytes that the index may have, unpacked.
+        made: What is kept of each document's content.
+
+    Raises:
+        MetadataError, RepositoryError: It is no index.
+    """
+    try:
+        # What is no index must not come in place of a known one: it is read twice.
+        for entry in _entries(spool, url, max_size):
+            del entry
+    except BaseException:
+        held.close()
+        raise
+
+    def given() -> Generator[Entry]:
+        with held:
+            for entry in _entries(spool, url, max_size):
+                content = made(bytes(entry.metadata))
+                yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
+
+    return Listing(given(), state)
+
+
+def _entries(spool: IO[bytes], url: str, max_size: int) -> Iterator[IndexEntry]:
+    spool.seek(0)
+    return index_entries(spool, url, max_size=max_size)
+
+
+def fetched(transfer: Transfer, url: str, limit: int) -> bytes:
+    """The content at an address on the web.
+
+    Raises:
+        RepositoryError: It cannot be had, or has more bytes than the limit.
+    """
+    with transfer.open(url) as response:
+        return _content(transfer, url, limit, response)
+
+
+def fetched_if_changed(transfer: Transfer, url: str, limit: int, etag: str) -> tuple[bytes | None, str]:
+    """The content at an address, unless it is still that of an ETag, and its own ETag.
+
+    Args:
+        etag: "" where none is known.
+
+    Raises:
+        RepositoryError: As for `fetched`.
+    """
+    with transfer.open(url, {"If-None-Match": etag} if etag else {}) as response:
+        if response.status_code == 304:
+            return None, etag
+        return _content(transfer, url, limit, response), response.headers.get("ETag", "")
+
+
+def _content(transfer: Transfer, url: str, limit: int, response: requests.Response) -> bytes:
+    body, content = Body(response, url, 0, None, transfer), bytearray()
+    while chunk := body.read():
+        content += chunk
+        if len(content) > limit:
+            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
+    if body.encoding not in ("", "gzip", "x-gzip"):
+        encoding = printable(body.encoding)
+        raise RepositoryError(f"{shown_url(url)}: the server sent {encoding} where plain bytes were asked for", url)
+    return unpacked(bytes(content), url, limit) if body.encoding else bytes(content)
+
+
+def unpacked(content: bytes, url: str, limit: int) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        RepositoryError: It is damaged, or holds more bytes than the limit.
+    """
+    machine = zlib.decompressobj(31)
+    try:
+        plain = machine.decompress(content, limit)
+    except zlib.error as error:
+        raise RepositoryError(f"{shown_url(url)} is damaged: {error}", url) from error
+    # A few bytes can become very many.
+    if machine.unconsumed_tail:
+        raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came, unpacked", url)
+    if not machine.eof:
+        raise RepositoryError(f"{shown_url(url)} is cut off", url)
+    return plain
+
+
+class ReadAhead:
+    """Documents that are read one after the other, which are asked for together; those that nobody wants are not.
+
+    Args:
+        paths: All of them, in their order.
+        fetched: Gives the contents of some, or why one cannot be had.
+    """
+
+    def __init__(self, paths: Sequence[str], fetched: Callable[[Sequence[str]], Sequence[bytes | RepositoryError]]) -> None:
+        self._paths, self._fetched = paths, fetched
+        self._here: dict[int, bytes | RepositoryError] = {}
+        self._next, self._count = -1, 1
+
+    def read(self, number: int) -> bytes:
+        """The content of one.
+
+        Raises:
+            RepositoryError: It cannot be had.
+        """
+        if number not in self._here:
+            # Whoever skips some, since they are known, may skip the next ones too.
+            self._count = min(2 * self._count, AT_ONCE) if number == self._next else 1
+            numbers = range(number, min(number + self._count, len(self._paths)))
+            self._here = dict(zip(numbers, self._fetched([self._paths[item] for item in numbers]), strict=True))
+            self._next = numbers.stop
+        found = self._here.pop(number)
+        if isinstance(found, RepositoryError):
+            raise found
+        return found
