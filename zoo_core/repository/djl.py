@@ -1,8 +1,8 @@
 """What can be read of a repository without an index, such as DJL's own: listings of imported models, and a model's own folder.
 
 A listing has names without documents: ``model/<application>/<group id, dots as slashes>/models.json.gz``,
-``{"<artifact id>": {"result": "success", "sha1": ...}}``. Source: Deep Java Library, ``ModelZoo.listModels``,
-``HfModelZoo`` and the importer that writes them.
+``{"<artifact id>": {"result": "success", "sha1": ...}}``.
+Source: Deep Java Library, ``ModelZoo.listModels``, ``HfModelZoo`` and the importer that writes them.
 """
 
 from __future__ import annotations
