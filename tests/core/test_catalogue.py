@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests import repositories as make
+from tests.commands import Commands
 from tests.web import Answer, Site, serving
 from zoo_core import ModelNotFoundError, ModelZoo, OfflineError, Repository, RepositoryError, ZooWarning
 from zoo_core import catalogue as catalogue_module
@@ -50,6 +51,11 @@ def opened(site: Site, home: Path) -> Callable[..., ModelZoo]:
         return ModelZoo([f"{site.url}zoo/"], cache=home, config=False, plugins=[], **keywords)
 
     return made
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path / "commands")
 
 
 def references(zoo: ModelZoo, *what: Any, **fields: Any) -> list[str]:
@@ -475,6 +481,25 @@ def test_two_processes_refresh_at_once(site: Site, home: Path, opened: Callable[
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(references(opened(offline=True))) == 500
     assert [path.name for path in (home / "index").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_password_in_an_address_gets_into_no_file(site: Site, home: Path) -> None:
+    site.pages["/zoo/index.json"] = index(NET, make.document(artifact_id="broken", artifacts=3))
+    address = site.url.replace("://", "://anna:s3cret@") + "zoo/"
+    zoo = ModelZoo([address], cache=home, config=False, plugins=[])
+    assert references(zoo) == ["com.example/net@1.0"]
+    assert "s3cret" not in "".join(zoo.messages())
+    assert [path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()] == []
+
+
+def test_a_search_in_installed_packages_and_small_folders_needs_no_sqlite(tmp_path: Path, commands: Commands) -> None:
+    fill(tmp_path / "zoo", 3)
+    code = (
+        "import sys, zoo_core; found = zoo_core.ModelZoo([sys.argv[1]]).search('net-1'); zoo_core.search();"
+        "print(len(found), {'sqlite3', 'requests'} & set(sys.modules))"
+    )
+    done = commands.run(code, tmp_path / "zoo")
+    assert done.out == "1 set()\n", done.err
 
 
 # repositories on this machine ----------------------------------------------------------------------------------------

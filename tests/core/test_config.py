@@ -42,6 +42,7 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
         max_file_size = 1000
         max_unpacked_size = 2000
         max_members = 3
+        max_index_size = 4000
 
         [[repository]]
         url = "https://models.example/zoo/"
@@ -61,6 +62,7 @@ def test_the_users_own_file_sets_everything(own: Path) -> None:
     assert config.trust_code == ("dist:acme-models",)
     assert config.cache_layers == (Path("/mnt/shared"), own.parent / "below")
     assert (config.max_file_size, config.max_unpacked_size, config.max_members) == (1000, 2000, 3)
+    assert config.max_index_size == 4000
     assert config.mirrors == (Mirror(of="https://models.example/", urls=("https://mirror.example/",)),)
     assert config.files == (own,)
     address = "https://models.example/zoo/"

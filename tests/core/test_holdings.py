@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from tests import repositories as make
 from zoo_core import Criteria, ModelRecord, ModelZoo, Repository
-from zoo_core import index as index_package
 from zoo_core.artifact import ArtifactFile
 from zoo_core.free_text import searchable
 from zoo_core.index import building, terms
@@ -151,6 +150,7 @@ def id_of(record: ModelRecord) -> tuple[Any, ...]:
     return (str(record.mrl), record.version, record.name, record.position, record.source.name)
 
 
+@settings(deadline=None)
 @given(st.lists(documents(), min_size=1, max_size=1), criteria)
 def test_a_document_that_answers_has_every_term_of_the_question(held: list[Metadata], fields: dict[str, Any]) -> None:
     zoo = ModelZoo([Few("only", held, is_remote=False)], config=False, plugins=[])
@@ -159,6 +159,7 @@ def test_a_document_that_answers_has_every_term_of_the_question(held: list[Metad
         assert all(found & set(group) for group in terms.asked(Criteria(**fields)))
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.data())
 def test_a_text_has_all_trigrams_of_every_part_of_it(description: str, name: str, data: st.DataObject) -> None:
     document = make.document(make.artifact(properties={"name": name}), description=description)
@@ -219,4 +220,3 @@ def test_better_hits_come_first_whatever_repository_they_are_in(tmp_path: Path) 
     named = ModelZoo([], cache=tmp_path, config=False, plugins=[])
     found = [record.artifact_id for record in named.search(text="BERT", model_urls=repositories)]
     assert found == ["bert", "bert-large", "tiny", "distilbert", "albert", "with-properties", "described"]
-    assert index_package

@@ -621,3 +621,39 @@ def test_properties_that_are_no_utf8_are_refused() -> None:
     content = json.dumps(make.document({"properties": {"a": "X"}})).encode().replace(b'"X"', b'"\xff"')
     with pytest.raises(MetadataError, match="no JSON"):
         Metadata.from_json(content, "https://models.example/metadata.json")
+
+
+def nested(levels: int) -> object:
+    value: object = 1
+    for number in range(levels):
+        value = [value] if number % 2 else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "message"),
+    [
+        (make.document(make.artifact(), description="x" * (16 << 20)), "$", "expected at most 16.8 MB, found 16.8 MB"),
+        (make.document(*[{}] * 10_001), "$.artifacts", "expected at most 10000 artifacts, found 10001"),
+        (
+            make.document(make.artifact(files={f"{number}": {"uri": f"{number}"} for number in range(1001)})),
+            "$.artifacts[0].files",
+            "expected at most 1000 files, found 1001",
+        ),
+        (
+            make.document(make.artifact(arguments={"a": nested(64)})),
+            "$.artifacts[0].arguments",
+            "expected at most 64 levels, found more",
+        ),
+    ],
+    ids=["bytes", "artifacts", "files", "depth"],
+)
+def test_what_is_too_much_is_refused_with_its_file_and_field(content: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(MetadataError) as caught:
+        read(content)
+    assert caught.value.field == field
+    assert str(caught.value) == f"{LOCAL}: {field}: {message}"
+
+
+def test_arguments_may_be_nested_as_deep_as_that() -> None:
+    assert read_artifact(arguments={"a": nested(63)}).arguments["a"] == nested(63)
