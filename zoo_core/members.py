@@ -122,6 +122,11 @@ def folded(path: str) -> str:
     return "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
+def name_fault(name: str) -> str | None:
+    """What is wrong with a name of one file, on any system; None where nothing is."""
+    return _fault(name) or _component_fault(name)
+
+
 def _fault(name: str) -> str | None:
     """What is wrong with a name as a whole; None where nothing is."""
     if not name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from zoo_core.artifact import ArtifactFile
 from zoo_core.config import is_offline
 from zoo_core.errors import MetadataError, RepositoryError
-from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata
+from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
 from zoo_core.repository.base import Repository
 from zoo_core.repository.package import SCHEME, package_folder, resource_path
 from zoo_core.transfer import WEB_SCHEMES, Transfer
@@ -55,7 +56,7 @@ class FolderRepository(Repository):
         for path in self.document_paths():
             try:
                 relative = path.relative_to(self.root).as_posix()
-                yield Metadata.from_json(path.read_bytes(), path.as_uri(), path=relative)
+                yield Metadata.from_json(_content(path), path.as_uri(), path=relative)
             except MetadataError as error:
                 problems.append(str(error))
             except OSError as error:
@@ -121,6 +122,15 @@ class FolderRepository(Repository):
             for folder, _, files in os.walk(self.root / kind)
             if DOCUMENT_NAME in files
         )
+
+
+def _content(path: Path) -> bytes:
+    """A document, as far as any may reach: one byte more is enough to refuse it."""
+    # A pipe would be waited for.
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    with path.open("rb") as stream:
+        return stream.read(MAX_DOCUMENT + 1)
 
 
 def url_path(url: str) -> Path:
