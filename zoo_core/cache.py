@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -314,8 +315,9 @@ class Cache:
             _, found = self._downloads.bring(file, repository, verify, traffic, is_alone=is_alone)
         except OfflineError as error:
             raise OfflineError(
-                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in {self.home}; "
-                f"with a network, it is fetched by: zoo download {printable(record.reference)}",
+                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in "
+                f"{' and '.join(str(store.home) for store in self._stores)}; with a network, it is fetched by: "
+                f"{fetching_command(record)}",
                 error.url,
             ) from error
         if not file.sha256:
@@ -412,6 +414,14 @@ class StoredIndex:
         """Keep an index as seen now; a cache that cannot be written only means asking again."""
         with contextlib.suppress(CacheError):
             self._store.write(self._path, etag.replace("\n", "").encode("latin-1", "replace") + b"\n" + content)
+
+
+def fetching_command(record: ModelRecord) -> str:
+    """The command that downloads an artifact, to be pasted into a shell."""
+    words = ["zoo", "download", record.reference]
+    # Who named its repository has to name it there too.
+    words += ["--repository", shown_url(record.source.name)] if record.source.is_named else []
+    return printable(shlex.join(words))
 
 
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:

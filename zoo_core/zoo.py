@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from warnings import warn
 
 import msgspec
@@ -33,6 +34,7 @@ from zoo_core.errors import (
     ZooWarning,
 )
 from zoo_core.folders import copy_folder
+from zoo_core.offline import closed_network
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
@@ -58,6 +60,21 @@ if TYPE_CHECKING:
 
 What = Criteria | ModelRecord | str | None
 Place = str | Path
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def _heeding_offline(
+    verb: Callable[Concatenate[ModelZoo, Arguments], Answer],
+) -> Callable[Concatenate[ModelZoo, Arguments], Answer]:
+    """A verb that closes the network to plugins and libraries too, where it is forbidden when the verb is called."""
+
+    @functools.wraps(verb)
+    def run(zoo: ModelZoo, /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
+        with closed_network(zoo._is_offline()):
+            return verb(zoo, *arguments, **keywords)
+
+    return run
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -129,12 +146,15 @@ class ModelZoo:
     def _opened(self) -> Opener:
         credentials = [item.credential for item in self._config.repositories if item.credential is not None]
         transfer = Transfer(
-            is_offline=lambda: is_offline(self._config, self._offline),
+            is_offline=self._is_offline,
             authorise=self._authorised,
             credentials=Credentials(credentials),
             mirrors=self._config.mirrors,
         )
         return opener(self._cache, transfer, self._max_age_s)
+
+    def _is_offline(self) -> bool:
+        return is_offline(self._config, self._offline)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
@@ -149,6 +169,7 @@ class ModelZoo:
         return answer if answer is not None else headers
 
     @property
+    @_heeding_offline
     def repositories(self) -> list[Repository]:
         """The repositories that can be opened, in their order."""
         opened = []
@@ -172,6 +193,7 @@ class ModelZoo:
 
     # The verbs.
 
+    @_heeding_offline
     def search(
         self, what: What = None, /, *, text: str | None = None, model_urls: Sequence[Place] = (), **fields: Any
     ) -> list[ModelRecord]:
@@ -190,6 +212,7 @@ class ModelZoo:
         words = (text or "").lower().split()
         return [record for record in accepted if all(word in _searchable(record) for word in words)]
 
+    @_heeding_offline
     def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
         """Which artifacts a load could take, and why each other one is refused, nearest miss first.
 
@@ -200,6 +223,7 @@ class ModelZoo:
         """
         return self._explained(self._question(what, model_urls, fields), for_load=True)
 
+    @_heeding_offline
     def info(
         self,
         what: What = None,
@@ -239,6 +263,7 @@ class ModelZoo:
         usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
         return describe(record, self._cache.local(record, repository), next(iter(usable), None), self._installed, how)
 
+    @_heeding_offline
     def download(
         self,
         what: What = None,
@@ -272,6 +297,7 @@ class ModelZoo:
         self._hooks.observe("zoo_downloaded", record=record, path=folder)
         return folder
 
+    @_heeding_offline
     def load_model(
         self,
         what: What = None,
@@ -319,6 +345,7 @@ class ModelZoo:
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
 
+    @_heeding_offline
     def plugins(self) -> list[PluginRecord]:
         """Every registered name with its state; each plugin is imported, guarded, to tell."""
         return plugin_records(self._installed, self._hooks)
@@ -331,8 +358,10 @@ class ModelZoo:
             AmbiguousPluginError: Several distributions or several engines do.
             InputError: A field is unknown or has a wrong type.
         """
-        return build(factory_class(name, self._installed, engine=engine), fields, what=f"factory {name!r}")
+        with closed_network(self._is_offline()):
+            return build(factory_class(name, self._installed, engine=engine), fields, what=f"factory {name!r}")
 
+    @_heeding_offline
     def open_repository(self, url: Place) -> Repository:
         """A repository by its URL or folder.
 
@@ -341,6 +370,7 @@ class ModelZoo:
         """
         return named_places([url], (), self._opened)[0].open()
 
+    @_heeding_offline
     def loaders(self, criteria: Criteria | None = None) -> list[ModelLoader]:
         """A loader for each model that matches."""
         from zoo_core.loader import ModelLoader
@@ -348,6 +378,7 @@ class ModelZoo:
         mrls = dict.fromkeys(record.mrl for record in self.search(criteria))
         return [ModelLoader(mrl, self) for mrl in mrls]
 
+    @_heeding_offline
     def loader(self, group_id: str, artifact_id: str) -> ModelLoader:
         """The loader of one model.
 
@@ -359,10 +390,12 @@ class ModelZoo:
         criteria = Criteria(group_id=group_id, artifact_id=artifact_id)
         return ModelLoader(self._chosen(_Question(criteria, self._catalogue)).mrl, self)
 
+    @_heeding_offline
     def messages(self, model_urls: Sequence[Place] = ()) -> list[str]:
         """What could not be read, and why: repositories, documents, plugins with hooks."""
         return [*self._restricted(model_urls).messages, *self._hooks.errors.values()]
 
+    @_heeding_offline
     def cli_commands(self) -> list[click.Command]:
         """The verbs that plugins add to the command ``zoo``."""
         return self._hooks.all("zoo_cli_commands")
