@@ -38,12 +38,12 @@ from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
 from zoo_core.stopping import at_once
-from zoo_core.store import Digests, Store, digest_file, key_of
+from zoo_core.store import Digests, Store, VanishedError, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import printable, shown_url
 
 #: How often an artifact's folder is made where others delete what it is made of.
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 #: Seconds without a byte after which another process's download is not waited for any more.
 _SILENT_S = 150.0
 
@@ -132,7 +132,7 @@ class Cache:
     ) -> tuple[Path | None, dict[str, Path]]:
         """The folder of an artifact, if it needs one, and where its files are."""
         for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(_VanishedError):
+            with contextlib.suppress(VanishedError):
                 return self._placed_once(record, repository, progress, keep=keep)
         return self._placed_once(record, repository, progress, keep=keep)
 
@@ -158,7 +158,7 @@ class Cache:
         """What a file became that was just downloaded, here or by another process."""
         part = self._here(record, file, repository, keep=False)
         if part is None:
-            raise _VanishedError(f"{shown_url(file.url)} came into the cache {self.home}, and somebody deleted it at once")
+            raise VanishedError(f"{shown_url(file.url)} came into the cache {self.home}, and somebody deleted it at once")
         return part
 
     def _assembled(self, record: ModelRecord, layout: Layout) -> Path:
@@ -370,10 +370,6 @@ class Cache:
         raise IntegrityError(f"{path} changed while it was copied", expected=sha256, url=str(path))
 
 
-class _VanishedError(CacheError):
-    """A content was deleted that was here a moment ago, by somebody who makes room or had unpacked it."""
-
-
 @contextlib.contextmanager
 def _needing(contents: Iterable[Path]) -> Iterator[None]:
     """Tell a cache that cannot be written from one that somebody else deletes from."""
@@ -382,7 +378,7 @@ def _needing(contents: Iterable[Path]) -> Iterator[None]:
     except CacheError as error:
         if all(path.is_file() for path in contents):
             raise
-        raise _VanishedError(str(error)) from error
+        raise VanishedError(str(error)) from error
 
 
 @contextlib.contextmanager
