@@ -326,7 +326,7 @@ def _engines(arguments: Mapping[str, Any], files: Sequence[ArtifactFile], group_
 
 def _location(path: str, application: str, group_id: str, artifact_id: str) -> MRL:
     """The MRL that a folder says; the ids inside only tell where the group ends and the artifact id begins."""
-    kind, *folders = path.strip("/").split("/")[:-1] if path else [""]
+    kind, *folders = path.strip("/").split("/")[:-1] or [""]
     if kind not in TYPES or len(folders) < 2:
         return MRL(application=application, group_id=group_id, artifact_id=artifact_id)
     prefix = _application_folders(folders, application)
