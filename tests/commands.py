@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 300
+#: Starts a process in a network of its own: its loopback is down, and there is nothing else.
+EMPTY_NAMESPACE = ("unshare", "-rn")
+
+
+def has_namespaces() -> bool:
+    """Whether this machine lets its users have a network of their own."""
+    try:
+        return subprocess.run([*EMPTY_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
 
 #: Put first on the path of a process, this makes every use of the network an error that can be recognised.
 REFUSE_THE_NETWORK = """
@@ -59,11 +70,13 @@ class Commands:
         folder: Holds the working directory and the cache.
         python: The interpreter of the environment that is looked at.
         environment: Further variables.
+        prefix: What starts each process, such as a command that takes the network away.
     """
 
     folder: Path
     python: str = sys.executable
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -85,16 +98,28 @@ class Commands:
 
     def start(self, *arguments: object, **variables: str) -> subprocess.Popen[str]:
         """Start ``zoo ARGUMENTS`` and do not wait for it."""
-        command = [*self._command(), *map(str, arguments)]
+        command = [*self.prefix, *self._command(), *map(str, arguments)]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self._cwd(), env=self._env(variables), stdout=pipe, stderr=pipe, text=True)
 
     def without_network(self) -> Commands:
         """The same, where every connection is refused and ``ZOO_OFFLINE`` is set."""
+        return self.with_dead_network().given(ZOO_OFFLINE="1")
+
+    def with_dead_network(self) -> Commands:
+        """The same, where every connection is refused by the interpreter."""
         hooks = self.folder / "no-network"
         hooks.mkdir(parents=True, exist_ok=True)
         (hooks / "sitecustomize.py").write_text(REFUSE_THE_NETWORK)
-        return Commands(self.folder, self.python, {**self.environment, "ZOO_OFFLINE": "1", "PYTHONPATH": str(hooks)})
+        return self.given(PYTHONPATH=str(hooks))
+
+    def in_empty_namespace(self) -> Commands:
+        """The same, in a network of its own without any route, not even to this machine."""
+        return replace(self, prefix=EMPTY_NAMESPACE)
+
+    def given(self, **variables: str) -> Commands:
+        """The same, with further variables."""
+        return replace(self, environment={**self.environment, **variables})
 
     def kept(self) -> list[str]:
         """What lies in the cache under a final name: contents, artifacts, indexes."""
@@ -110,7 +135,13 @@ class Commands:
 
     def _run(self, command: list[str], variables: Mapping[str, str]) -> Done:
         done = subprocess.run(
-            command, cwd=self._cwd(), env=self._env(variables), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            [*self.prefix, *command],
+            cwd=self._cwd(),
+            env=self._env(variables),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

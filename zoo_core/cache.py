@@ -15,7 +15,10 @@ Everything that is downloaded passes through here, and is verified before it get
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -41,12 +44,15 @@ from zoo_core.parts import Part, joined, unpacked_as, unpacked_part
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
 from zoo_core.stopping import at_once
-from zoo_core.store import Digests, Store, digest_file, key_of
+from zoo_core.store import Digests, Store, VanishedError, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import printable, shown_url
 
+#: What the system says where another process made or deleted a folder between two steps.
+_OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 #: How often an artifact's folder is made where others delete what it is made of.
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 #: Seconds without a byte after which another process's download is not waited for any more.
 _SILENT_S = 150.0
 
@@ -168,7 +174,7 @@ class Cache:
     ) -> tuple[Path | None, dict[str, Path]]:
         """The folder of an artifact, if it needs one, and where its files are."""
         for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(_VanishedError):
+            with contextlib.suppress(VanishedError):
                 return self._placed_once(record, repository, progress, keep=keep)
         return self._placed_once(record, repository, progress, keep=keep)
 
@@ -194,7 +200,7 @@ class Cache:
         """What a file became that was just downloaded, here or by another process."""
         part = self._here(record, file, repository, keep=False)
         if part is None:
-            raise _VanishedError(f"{shown_url(file.url)} came into the cache {self.home}, and somebody deleted it at once")
+            raise VanishedError(f"{shown_url(file.url)} came into the cache {self.home}, and somebody deleted it at once")
         return part
 
     def _assembled(self, record: ModelRecord, layout: Layout) -> Path:
@@ -335,7 +341,10 @@ class Cache:
         """The full digest that a weak one turned out to be at an earlier download."""
         for store in self._stores:
             with contextlib.suppress(OSError, UnicodeDecodeError):
-                return (store.home / "digests" / _weak_key(file)).read_text("ascii").strip()
+                found = (store.home / "digests" / _weak_key(file)).read_text("ascii").strip()
+                # Whoever shares the cache can write notes, and paths come of them.
+                if _SHA256.fullmatch(found) and found.startswith(file.sha256_prefix or ""):
+                    return found
         return None
 
     def _digest_note(self, file: ArtifactFile) -> Path:
@@ -351,8 +360,9 @@ class Cache:
             _, found = self._downloads.bring(file, repository, verify, traffic, is_alone=is_alone)
         except OfflineError as error:
             raise OfflineError(
-                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in {self.home}; "
-                f"with a network, it is fetched by: zoo download {_typed(record)}",
+                f"{error}. {printable(file.key)} of {printable(record.reference)} was looked for in "
+                f"{' and '.join(str(store.home) for store in self._stores)}; with a network, it is fetched by: "
+                f"{fetching_command(record)}",
                 error.url,
             ) from error
         if not file.sha256:
@@ -363,9 +373,10 @@ class Cache:
         first_seen = self._first_seen(file)
         if file.sha256:
             expected, actual = f"sha256:{file.sha256}", f"sha256:{found.sha256}"
-        elif file.sha1:
+        elif file.sha1 and (file.sha1 != found.sha1 or not first_seen):
             expected, actual = f"sha1:{file.sha1}", f"sha1:{found.sha1}"
         elif first_seen:
+            # A prefix fits many contents, and two can be made that have one sha1; the one that came first is meant.
             expected, actual = f"sha256:{first_seen}", f"sha256:{found.sha256}"
         elif file.sha256_prefix:
             expected = f"sha256:{file.sha256_prefix}"
@@ -405,19 +416,17 @@ class Cache:
         raise IntegrityError(f"{path} changed while it was copied", expected=sha256, url=str(path))
 
 
-class _VanishedError(CacheError):
-    """A content was deleted that was here a moment ago, by somebody who makes room or had unpacked it."""
-
-
 @contextlib.contextmanager
 def _needing(contents: Iterable[Path]) -> Iterator[None]:
     """Tell a cache that cannot be written from one that somebody else deletes from."""
     try:
         yield
     except CacheError as error:
-        if all(path.is_file() for path in contents):
+        # Where locks do nothing, folders too are made and deleted by others at the same moment.
+        is_gone = isinstance(error.__cause__, OSError) and error.__cause__.errno in _OVERTAKEN
+        if not is_gone and all(path.is_file() for path in contents):
             raise
-        raise _VanishedError(str(error)) from error
+        raise VanishedError(str(error)) from error
 
 
 @contextlib.contextmanager
@@ -429,6 +438,16 @@ def _ending(progress: Progress | None) -> Iterator[None]:
         close = getattr(progress, "close", None)
         if callable(close):
             close()
+
+
+def fetching_command(record: ModelRecord) -> str:
+    """The command that downloads an artifact, to be pasted into a shell."""
+    source, words = record.source, [record.reference]
+    if source.is_named:
+        # Who named its repository has to name it there too; the address of one file is a MODEL by itself.
+        is_model = len(record.files) == 1 and _is_whole(record, record.files[0])
+        words = [shown_url(source.repository)] if is_model else [*words, "--repository", shown_url(source.name)]
+    return printable(shlex.join(["zoo", "download", *words]))
 
 
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
@@ -451,16 +470,6 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
             f"{printable(record.reference)}: code needs a full sha256 in its document, of the file itself and of no archive",
             url=file.url,
         )
-
-
-def _typed(record: ModelRecord) -> str:
-    """What a user types to name an artifact, where they have to name its repository too."""
-    address = shown_url(record.source.repository)
-    if not record.source.is_named:
-        return printable(record.reference)
-    # The address of one file is a MODEL by itself.
-    is_model = len(record.files) == 1 and _is_whole(record, record.files[0])
-    return address if is_model else f"{printable(record.reference)} --repository {address}"
 
 
 def _may_be_unverified(record: ModelRecord, file: ArtifactFile) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 
 from zoo_core.errors import UnsafeArchiveError
 from zoo_core.members import Tree
-from zoo_core.store import Digests, Store
+from zoo_core.store import Digests, Store, VanishedError
 from zoo_core.unpack import CONTENT, FILES, FOLDERS, Limits, unpack
 
 FOLDER = "unpacked"
@@ -74,16 +74,23 @@ def unpack_into(store: Store, archive: Path, sha256: str, how: str, *, what: str
 
     Raises:
         UnsafeArchiveError, IntegrityError: As for `unpack`.
+        VanishedError: Somebody deletes what comes out of it.
         CacheError: The cache cannot be written.
     """
     with store.incoming_folder() as partial:
         found = unpack(archive, how, partial, what=what, limits=limits)
         blobs = {file.path: store.adopt(partial / file.path, Digests(file.sha256), is_noted=False) for file in found.files}
-        files = tuple(
-            _NotedFile(file.path, file.sha256, file.size, blobs[file.path].stat().st_mtime_ns) for file in found.files
-        )
+        files = tuple(_NotedFile(file.path, file.sha256, file.size, _time(blobs[file.path])) for file in found.files)
     store.write(note_path(store, sha256, how), msgspec.json.encode(_Note(files, found.folders)))
     return Contents(blobs, found.folders)
+
+
+def _time(blob: Path) -> int:
+    try:
+        return blob.stat().st_mtime_ns
+    except FileNotFoundError as error:
+        # It was here already, as another artifact's, which somebody removed at this moment.
+        raise VanishedError(f"{blob} was deleted while an archive was unpacked that has it too") from error
 
 
 def note_path(store: Store, sha256: str, how: str) -> Path:

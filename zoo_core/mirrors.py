@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 import msgspec
 
@@ -36,8 +37,14 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
         """
         # `https://models.example` is not the beginning of what lies on `models.example.org`.
         of, rest = self.of.rstrip("/"), url[len(self.of.rstrip("/")) :]
-        if url.startswith(of) and (not rest or rest[0] in "/?#"):
+        if url.startswith(of) and (not rest or rest[0] in "/?#") and not _leads_out(rest):
             yield from (mirror.rstrip("/") + rest for mirror in self.urls)
+
+
+def _leads_out(rest: str) -> bool:
+    """Whether the end of an address leads out of what stands before it, which may be a folder of this machine."""
+    path = unquote(re.split("[?#]", rest, maxsplit=1)[0])
+    return ".." in re.split(r"[/\\]", path)
 
 
 def mirrored(url: str, mirrors: Iterable[Mirror], *, is_pinned: bool) -> list[str]:

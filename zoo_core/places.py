@@ -12,7 +12,7 @@ import msgspec
 from zoo_core.address import parse_address, said_of_all
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
-from zoo_core.errors import PluginError, RepositoryError, ZooError
+from zoo_core.errors import OfflineError, PluginError, RepositoryError, ZooError
 from zoo_core.record import Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.kinds import HUB, KINDS, STORES
@@ -212,7 +212,7 @@ def _of_entry(entry: EntryPoint, opened: Opener) -> list[Place]:
         given = repositories_of(entry)
         with guarded(f"{entry.described}: what it gives cannot be used:"):
             return [_carried(_given(item, opened, is_named=False), entry) for item in given]
-    except PluginError as error:
+    except (PluginError, OfflineError) as error:
         return [Place(_source_of(entry, f"{entry.distribution}:{entry.value}"), _raiser(error))]
 
 
@@ -223,7 +223,7 @@ def repositories_of(entry: EntryPoint) -> list[str | Path | Repository]:
         PluginError: It cannot be imported, raises, or gives something else.
     """
     function = entry.load()
-    with guarded(f"{entry.described} raised"):
+    with guarded(f"{entry.described} raised", OfflineError):
         found = function()
         given = list(found)
     # A text is a list of letters too, and none of them is a repository.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +87,9 @@ def at_once(tasks: Sequence[Callable[[], Result]], stop: Stop, most: int) -> lis
             if task.has_failed:
                 return
 
-    threads = [threading.Thread(target=work, name="zoo-file", daemon=True) for _ in range(min(most, len(tasks)))]
+    # Each with what holds for this thread, such as that the network is closed to it.
+    places = [contextvars.copy_context() for _ in range(min(most, len(tasks)))]
+    threads = [threading.Thread(target=place.run, args=(work,), name="zoo-file", daemon=True) for place in places]
     try:
         for thread in threads:
             thread.start()

@@ -34,6 +34,10 @@ BLOBS = "blobs"
 _TURN_S = 1.0
 
 
+class VanishedError(CacheError):
+    """A content was deleted that was here a moment ago, by somebody who makes room or had unpacked it."""
+
+
 class Digests(msgspec.Struct, frozen=True):
     """What was found of a file's bytes; `sha1` is "" where nobody asked for it."""
 
@@ -74,7 +78,13 @@ class Store:
             return known.sha256 == sha256
         if not path.is_file():
             return False
-        found = digest_file(path)
+        try:
+            found = digest_file(path)
+        except RepositoryError:
+            # Somebody who makes room deleted it just now.
+            if not path.exists():
+                return False
+            raise
         if found.sha256 == sha256:
             self.remember(path, found)
         return found.sha256 == sha256

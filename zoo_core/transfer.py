@@ -250,6 +250,7 @@ class Connections:
 
         is_signed = any(name.lower() == "authorization" for name in headers)
         try:
+            _check_host(url, self.url)
             get = functools.partial(
                 self._opened_session.get,
                 url,
@@ -302,6 +303,20 @@ class Connections:
         if self._session is None:
             self._session = _session(self._transfer.connections)
         return self._session
+
+
+def _check_host(url: str, asked: str) -> None:
+    r"""Refuse an address whose host is one to us, who decide what it is told of the user, and another to requests.
+
+    `https://evil.example\@models.example/` is read by urllib as `models.example`, as RFC 3986 has it, and by urllib3 as
+    `evil.example`, as browsers do; and an encoded host is decoded by one of them only.
+    """
+    place = urlsplit(url).netloc
+    host = place.rpartition("@")[2]
+    if "\\" in place or any(char.isspace() or char < " " for char in host) or ("%" in host and not host.startswith("[")):
+        raise RepositoryError(
+            f"{shown_url(asked)}: the host of {shown_url(url)} can be read in two ways; nobody is asked", asked
+        )
 
 
 class _Passing(Exception):  # noqa: N818 - it never leaves this module

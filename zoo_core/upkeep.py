@@ -27,10 +27,11 @@ from zoo_core.index.shelf import FOLDER as INDEX
 from zoo_core.index.shelf import SUFFIX
 from zoo_core.lease import Leases
 from zoo_core.partial import FOLDER as DOWNLOADS
+from zoo_core.partial import Partial
 from zoo_core.reference import parse
 from zoo_core.store import BLOBS, Store, digest_file
 from zoo_core.version import parse_range
-from zoo_core.wording import listing, printable
+from zoo_core.wording import listing, printable, shown_url
 
 #: Seconds for which a content without a folder, or what is not whole yet, is taken for one that is just being brought.
 GRACE_S = 3600.0
@@ -78,6 +79,35 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             "last_use": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.last_use)),
             "age_s": max(0, round(time.time() - self.last_use)),
             "in_use": self.is_in_use,
+        }
+
+
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a download that is not whole.
+
+    Attributes:
+        path: Its folder.
+        size: Bytes that have come.
+        total: Bytes of the whole; None: unknown.
+        last_byte: When the last of them came, in seconds since 1970.
+        url: Where they came from; "" where nothing says.
+    """
+
+    path: Path
+    size: int
+    total: int | None = None
+    last_byte: float
+    url: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "path": str(self.path),
+            "url": shown_url(self.url),
+            "size": self.size,
+            "total": self.total,
+            "last_byte": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.last_byte)),
+            "age_s": max(0, round(time.time() - self.last_byte)),
         }
 
 
@@ -134,6 +164,11 @@ class Upkeep:
         in_use = self._leases.in_use()
         found = [kept for path in self._artifact_folders() if (kept := self._kept(path, in_use)) is not None]
         return sorted(found, key=lambda kept: (-kept.last_use, kept.reference))
+
+    def unfinished(self) -> list[Unfinished]:
+        """The downloads that are not whole, the one that got a byte last first."""
+        found = [item for folder in _level(self.home / DOWNLOADS, 1) if (item := _unfinished(folder)) is not None]
+        return sorted(found, key=lambda item: (-item.last_byte, item.path))
 
     def size(self) -> int:
         """Bytes on the disk; a file with several names counts once."""
@@ -416,6 +451,20 @@ def _verify_index(path: Path) -> Iterator[Fault]:
         yield Fault(
             path=path, what=f"was damaged ({printable(faults[0])}) and is removed; it is made anew when it is next used"
         )
+
+
+def _unfinished(folder: Path) -> Unfinished | None:
+    """What lies in the folder of a download; None where nothing does any more."""
+    partial = Partial(folder)
+    state = partial.state()
+    try:
+        status = partial.content.stat()
+    except OSError:
+        return None
+    # A process that was killed may not have noted its last bytes.
+    return Unfinished(
+        path=folder, size=state.count or status.st_size, total=state.total, last_byte=status.st_mtime, url=state.url
+    )
 
 
 def _is_meant(owner: Owner, fields: Mapping[str, Any]) -> bool:

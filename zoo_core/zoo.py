@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from warnings import warn
 
 import msgspec
@@ -39,6 +40,7 @@ from zoo_core.errors import (
 )
 from zoo_core.folders import copy_folder
 from zoo_core.free_text import distance, has_all, words_of
+from zoo_core.offline import closed_network
 from zoo_core.places import Opener, configured_places, given_places, installed_places, named_places, opener
 from zoo_core.places import Place as Located
 from zoo_core.plugin import Hooks, PluginRecord, plugin_records
@@ -69,6 +71,21 @@ if TYPE_CHECKING:
 
 What = Criteria | ModelRecord | str | None
 Place = str | Path
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def _heeding_offline(
+    verb: Callable[Concatenate[ModelZoo, Arguments], Answer],
+) -> Callable[Concatenate[ModelZoo, Arguments], Answer]:
+    """A verb that closes the network to plugins and libraries too, where it is forbidden when the verb is called."""
+
+    @functools.wraps(verb)
+    def run(zoo: ModelZoo, /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
+        with closed_network(zoo._is_offline()):
+            return verb(zoo, *arguments, **keywords)
+
+    return run
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -145,7 +162,7 @@ class ModelZoo:
     def _transfer(self) -> Transfer:
         credentials = [item.credential for item in self._config.repositories if item.credential is not None]
         return Transfer(
-            is_offline=lambda: is_offline(self._config, self._offline),
+            is_offline=self._is_offline,
             authorise=self._authorised,
             credentials=Credentials(credentials),
             mirrors=self._config.mirrors,
@@ -177,6 +194,9 @@ class ModelZoo:
         catalogue.revalidate()
         return catalogue.candidates(criteria)
 
+    def _is_offline(self) -> bool:
+        return is_offline(self._config, self._offline)
+
     @cached_property
     def _catalogue(self) -> Catalogue:
         return self._catalogue_of(self._places if self._locked is None else self._locked.places)
@@ -189,6 +209,7 @@ class ModelZoo:
         return answer if answer is not None else headers
 
     @property
+    @_heeding_offline
     def repositories(self) -> list[Repository]:
         """The repositories that can be opened, in their order."""
         opened = []
@@ -212,6 +233,7 @@ class ModelZoo:
 
     # The verbs.
 
+    @_heeding_offline
     def search(
         self, what: What = None, /, *, text: str | None = None, model_urls: Sequence[Place] = (), **fields: Any
     ) -> list[ModelRecord]:
@@ -231,6 +253,7 @@ class ModelZoo:
         # Among equally good ones the order stays.
         return sorted(found, key=lambda record: distance(record, words)) if words else found
 
+    @_heeding_offline
     def explain(self, what: What = None, /, *, model_urls: Sequence[Place] = (), **fields: Any) -> Explanation:
         """Which artifacts a load could take, and why each other one is refused, nearest miss first.
 
@@ -241,6 +264,7 @@ class ModelZoo:
         """
         return self._explained(self._fresh(what, model_urls, fields), for_load=True)
 
+    @_heeding_offline
     def info(
         self,
         what: What = None,
@@ -282,6 +306,7 @@ class ModelZoo:
         record = self._locked.vouched(record, local) if self._locked is not None else record
         return describe(record, local, next(iter(usable), None), self._installed, how)
 
+    @_heeding_offline
     def download(
         self,
         what: What = None,
@@ -315,6 +340,7 @@ class ModelZoo:
         self._hooks.observe("zoo_downloaded", record=record, path=folder)
         return folder
 
+    @_heeding_offline
     def load_model(
         self,
         what: What = None,
@@ -362,8 +388,10 @@ class ModelZoo:
         _check_one_file(what, model_urls, keywords)
         return self._load_material(material_of_path(_source(model_path), how), keywords.get("engine"), how)
 
+    @_heeding_offline
     def lock(
         self,
+        /,
         *models: What,
         path: str | os.PathLike[str] = "zoo.lock",
         upgrade: bool = False,
@@ -421,6 +449,7 @@ class ModelZoo:
         lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
         return LockReport(lock=lock, changes=changes, is_changed=lock.write())
 
+    @_heeding_offline
     def sync(self, *, model_urls: Sequence[Place] = (), progress: Progress | bool | None = None) -> Synced:
         """Bring exactly the files of this zoo's lock onto this machine; what is here already asks nobody.
 
@@ -449,6 +478,7 @@ class ModelZoo:
 
         return sync(locked.lock, repository_of, self._cache, locked.explained, lambda: reporter(progress))
 
+    @_heeding_offline
     def mirror(self, folder: str | os.PathLike[str], *, progress: Progress | bool | None = None) -> Mirrored:
         """Write a repository that holds exactly what this zoo's lock holds, for machines without a network.
 
@@ -474,6 +504,7 @@ class ModelZoo:
             locked.lock, place, repository_of, self._cache, self._installed, locked.explained, lambda: reporter(progress)
         )
 
+    @_heeding_offline
     def plugins(self) -> list[PluginRecord]:
         """Every registered name with its state; each plugin is imported, guarded, to tell."""
         return plugin_records(self._installed, self._hooks)
@@ -486,8 +517,10 @@ class ModelZoo:
             AmbiguousPluginError: Several distributions or several engines do.
             InputError: A field is unknown or has a wrong type.
         """
-        return build(factory_class(name, self._installed, engine=engine), fields, what=f"factory {name!r}")
+        with closed_network(self._is_offline()):
+            return build(factory_class(name, self._installed, engine=engine), fields, what=f"factory {name!r}")
 
+    @_heeding_offline
     def open_repository(self, url: Place) -> Repository:
         """A repository by its URL or folder.
 
@@ -496,6 +529,7 @@ class ModelZoo:
         """
         return named_places([url], (), self._opened)[0].open()
 
+    @_heeding_offline
     def loaders(self, criteria: Criteria | None = None) -> list[ModelLoader]:
         """A loader for each model that matches."""
         from zoo_core.loader import ModelLoader
@@ -503,6 +537,7 @@ class ModelZoo:
         mrls = dict.fromkeys(record.mrl for record in self.search(criteria))
         return [ModelLoader(mrl, self) for mrl in mrls]
 
+    @_heeding_offline
     def loader(self, group_id: str, artifact_id: str) -> ModelLoader:
         """The loader of one model.
 
@@ -514,10 +549,12 @@ class ModelZoo:
         criteria = Criteria(group_id=group_id, artifact_id=artifact_id)
         return ModelLoader(self._chosen(_Question(criteria, self._catalogue)).mrl, self)
 
+    @_heeding_offline
     def messages(self, model_urls: Sequence[Place] = ()) -> list[str]:
         """What could not be read, and why: repositories, documents, plugins with hooks."""
         return [*self._restricted(model_urls).messages, *self._hooks.errors.values()]
 
+    @_heeding_offline
     def cli_commands(self) -> list[click.Command]:
         """The verbs that plugins add to the command ``zoo``."""
         return self._hooks.all("zoo_cli_commands")

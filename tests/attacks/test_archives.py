@@ -17,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import archives as make
+from tests.fuzzing import drawn
 from zoo_core.errors import IntegrityError, UnsafeArchiveError, ZooError
 from zoo_core.unpack import Limits, Unpacked, unpack
 
@@ -557,7 +558,7 @@ _NAMES = st.lists(st.lists(_PARTS, min_size=1, max_size=5).map("/".join), min_si
 
 
 @given(names=_NAMES, how=st.sampled_from(["zip", "tar"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(150)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_whatever_the_names_are_nothing_lies_outside(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], how: str
@@ -584,7 +585,7 @@ def test_whatever_the_names_are_nothing_lies_outside(
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(300)
 def test_whatever_bytes_change_it_is_unpacked_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     how, good = data.draw(
         st.sampled_from([("zip", ZIPPED), ("tar", TARRED), ("tgz", gzip.compress(TARRED)), ("entry", ZIPPED)])

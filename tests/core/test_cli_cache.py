@@ -16,6 +16,8 @@ from zoo_core.cache import Cache
 from zoo_core.cli.cache import byte_count, seconds
 from zoo_core.cli.main import run
 from zoo_core.errors import CriteriaError
+from zoo_core.upkeep import GRACE_S
+from zoo_core.wording import bytes_text
 
 Zoo = Callable[..., tuple[int, str, str]]
 
@@ -82,6 +84,57 @@ def test_ls_as_json(zoo: Zoo, home: Path) -> None:
     assert (second["version"], second["size"], second["files"], second["in_use"]) == ("1.0", 700, 1, False)
     assert 864_000 < second["age_s"] < 865_000
     assert Path(second["path"]).is_dir()
+
+
+def partly(home: Path, name: str, age_s: float, **state: object) -> Path:
+    """What came of a download that broke off so long ago."""
+    folder = home / "partial" / name
+    folder.mkdir(parents=True)
+    (folder / "content").write_bytes(b"1" * 1500)
+    (folder / "state.json").write_text(json.dumps({"done": [[0, 1500]], **state}))
+    for path in (folder / "content", folder / "state.json", folder):
+        os.utime(path, (time.time() - age_s,) * 2)
+    return folder
+
+
+def test_ls_shows_downloads_that_are_not_whole_with_what_came_and_when(zoo: Zoo, home: Path) -> None:
+    before = json.loads(zoo("cache", "ls", "--json")[1])["size"]
+    url = "https://anna:secret@models.example/net\x1b.bin"
+    older = partly(home, "0" * 64, 3 * 3600 + 60, url=url, total=3_000_000)
+    partly(home, f"{'1' * 64}.0123", 70)
+    (home / "partial" / "empty").mkdir()
+    status, out, err = zoo("cache", "ls")
+    assert status == 0
+    new, old = out.splitlines()[2:]
+    assert new.split("  ")[0] == "unfinished"
+    assert "1.5 kB" in new
+    assert "last byte 1 minute ago" in new
+    assert new.endswith(f"{'1' * 64}.0123")
+    assert "1.5 kB of 3.0 MB" in old
+    assert "last byte 3 hours ago" in old
+    assert old.endswith("https://***@models.example/net\\x1b.bin")
+    assert err.startswith("2 artifacts, 2 unfinished downloads, ")
+    assert "secret" not in out
+    found = json.loads(zoo("cache", "ls", "--json")[1])
+    assert found["size"] >= before + 3000
+    assert [item["size"] for item in found["unfinished"]] == [1500, 1500]
+    assert found["unfinished"][1]["path"] == str(older)
+    assert (found["unfinished"][1]["total"], found["unfinished"][0]["total"]) == (3_000_000, None)
+    assert 10_800 < found["unfinished"][1]["age_s"] < 10_900
+    assert "secret" not in json.dumps(found)
+
+
+def test_prune_removes_those_that_nobody_continues_and_verify_leaves_them(
+    zoo: Zoo, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = partly(home, "0" * 64, 0)
+    assert zoo("cache", "verify")[0] == 0
+    assert zoo("cache", "prune") == (0, "", "0 B freed\n")
+    later = time.time() + GRACE_S + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    status, _, err = zoo("cache", "prune")
+    assert (status, err) == (0, f"{bytes_text(1500 + 20)} freed\n")
+    assert not folder.exists()
 
 
 def test_rm_removes_a_version_or_all_of_them(zoo: Zoo, home: Path) -> None:

@@ -60,6 +60,27 @@ def test_it_goes_to_no_other(url: str) -> None:
     assert known("https://models.example/zoo/").headers(url) == {}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}\\@models.example/net.bin",
+        "http://127.0.0.1:{port}%2f@models.example\\/net.bin",
+        "http://127.0.0.1%3a{port}/net.bin",
+        "http://127.0.0.%31:{port}/net.bin",
+        "http://127.0.0.1 :{port}/net.bin",
+    ],
+)
+def test_an_address_whose_host_can_be_read_in_two_ways_is_not_asked(site: Site, url: str) -> None:
+    """What it is told of the user is decided by one reader, and whom it is sent to by another."""
+    site.pages["/net.bin"] = b"1"
+    with pytest.raises(RepositoryError, match="can be read in two ways"):
+        fetched(url.format(port=site.url.rpartition(":")[2].rstrip("/")), known("http://models.example/"))
+    site.pages["/go"] = redirect("http://models.example\\@evil.example/")
+    with pytest.raises(RepositoryError, match="can be read in two ways"):
+        fetched(f"{site.url}go", known(site.url))
+    assert [path for path, _ in site.requests] == ["/go"]
+
+
 def test_of_two_repositories_on_one_host_each_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("B_TOKEN", "other")
     both = Credentials(

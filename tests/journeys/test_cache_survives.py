@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,98 +21,203 @@ import pytest
 
 from tests import archives as pack
 from tests import repositories as make
-from tests.memory import Memory, file, model
+from tests.faulty_server import faulty
+from tests.memory import URL, file, model
 from zoo_core.cache import Cache
+from zoo_core.repository.http import HttpRepository
+from zoo_core.transfer import Transfer
 from zoo_core.upkeep import GRACE_S, Upkeep
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.commands import Commands
+    from tests.faulty_server import FaultySite
     from tests.web import Site
 
 ROOT = Path(__file__).parents[2]
 #: A run for a release sets 200.
 KILLS = int(os.environ.get("ZOO_KILLS", "25"))
+#: For which many processes go on.
+SECONDS = 5.0
 
-TREE = {f"part{number}/weights.bin": bytes([number]) * 20_000 for number in range(12)} | {"config.json": b"{}"}
-ZIP, TGZ, GZ = pack.zipped(TREE), pack.tarred(TREE, mode="w:gz"), gzip.compress(b"weights" * 10_000)
+#: Bytes that do not shrink, so that they are some time on their way.
+_CHANCE = random.Random(7)
+TREE = {f"part{number}/weights.bin": _CHANCE.randbytes(20_000) for number in range(12)} | {"config.json": b"{}"}
+# Without times, since each process makes them anew.
+ZIP, TGZ = pack.zipped(TREE), gzip.compress(pack.tarred(TREE), mtime=0)
+WEIGHTS = _CHANCE.randbytes(70_000)
+GZ = gzip.compress(WEIGHTS, mtime=0)
+LABELS = b"cat\n" * 1000
+#: What lies in the folder of the largest artifact.
+ALL = {**TREE, **{f"more/{name}": content for name, content in TREE.items()}, "net.params": WEIGHTS, "synset.bin": LABELS}
 
 
 # killed at any moment ------------------------------------------------------------------------------------------------
 
-#: Downloads, unpacks, publishes and prunes, over and over.
-_BUSY = """
-import sys
+#: Starts processes that download, unpack and publish over and over, or make room over and over; and says how they ended.
+_NURSERY = """
+import os, sys, time, traceback
 from pathlib import Path
-from tests.journeys.test_cache_survives import remote, wanted
+import filelock, gzip, requests, tarfile, zipfile
+from tests.journeys.test_cache_survives import ALL, contents, far_away, wanted
+from zoo_core import lease, reception
 from zoo_core.cache import Cache
-from zoo_core import lease
 from zoo_core.upkeep import Upkeep
-lease._ProcessLease.add = lambda *_: None
-print("ready", flush=True)
-sys.stdin.readline()
-rounds = 0
-while True:
-    Cache(Path(sys.argv[1])).folder(wanted(rounds % 3), remote())
-    if rounds % 2:
-        Upkeep(Path(sys.argv[1])).prune(max_size=400_000)
-    rounds += 1
+home, url = Path(sys.argv[1]), sys.argv[2]
+reception._SAVE_S = 0.02
+if sys.argv[3:] == ["without locks"]:
+    import fcntl
+    filelock.FileLock.acquire = filelock.FileLock.release = fcntl.flock = lambda *_, **__: None
+
+def read():
+    folder = Cache(home).folder(wanted(2, url), far_away(url))
+    while True:
+        assert contents(folder) == ALL
+        assert Cache(home).folder(wanted(2, url), far_away(url)) == folder
+
+def work(role):
+    if role == "read":
+        read()
+    rounds = 0
+    # What they fetch they leave to those who make room.
+    lease._ProcessLease.add = lambda *_: None
+    while True:
+        if role == "make room":
+            Upkeep(home).prune(max_size=0)
+            time.sleep(0.1)
+        else:
+            Cache(home).folder(wanted(rounds % 3, url), far_away(url))
+        rounds += 1
+
+for line in sys.stdin:
+    if line.rstrip().isdigit():
+        print(os.waitstatus_to_exitcode(os.waitpid(int(line), 0)[1]), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        try:
+            work(line.rstrip())
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
 """
 
 
-def wanted(version: int) -> Any:
-    zipped = file("model", ZIP, uri="net.zip", name="", type="dir")
-    tarred = file("more", TGZ, uri="more.tgz", name="more", type="dir")
-    packed = file("parameters", GZ, uri="net.params.gz", name="net.params")
-    plain = file("synset", b"cat\n" * 1000)
+def wanted(version: int, url: str = URL) -> Any:
+    zipped = file("model", ZIP, uri="net.zip", url=f"{url}net.zip", name="", type="dir")
+    tarred = file("more", TGZ, uri="more.tgz", url=f"{url}more.tgz", name="more", type="dir")
+    packed = file("parameters", GZ, uri="net.params.gz", url=f"{url}net.params.gz", name="net.params")
+    plain = file("synset", LABELS, uri="synset.bin", url=f"{url}synset.bin")
     return model(*[(zipped, plain), (tarred, packed), (zipped, tarred, packed, plain)][version], version=str(version))
 
 
-def remote() -> Memory:
-    return Memory(model=ZIP, more=TGZ, parameters=GZ, synset=b"cat\n" * 1000)
+def far_away(url: str) -> HttpRepository:
+    """The repository on the server."""
+    return HttpRepository(url, transfer=Transfer(), known=Cache(Path("nowhere")).known_index(url), max_age_s=0.0)
 
 
-def busy(home: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", _BUSY, str(home)]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+class Nursery:
+    """A process from which others are forked, so that one begins as soon as another is killed."""
+
+    def __init__(self, home: Path, url: str, *how: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-c", _NURSERY, str(home), url, *how]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+        )
+
+    def begin(self, role: str) -> int:
+        """Start a process; gives its number."""
+        return self._answer(role)
+
+    def kill(self, number: int) -> None:
+        """Kill one as the system does that has no memory left; it must not have ended by itself."""
+        os.kill(number, signal.SIGKILL)
+        assert self._answer(number) == -signal.SIGKILL, self.end()
+
+    def end(self) -> str:
+        """What all of them had to say, none of which is left then."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.communicate(timeout=30)[1]
+
+    def _answer(self, text: object) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{text}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline() or 0)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="nothing there is killed as kill -9 does")
-def test_a_process_that_is_killed_at_any_moment_leaves_no_wrong_file_and_nothing_that_blocks(
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing there is killed as kill -9 does")
+def test_processes_that_are_killed_at_any_moment_leave_no_wrong_file_and_nothing_that_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chance = random.Random(2024)
-    waiting = busy(tmp_path)
-    for number in range(KILLS):
-        process, waiting = waiting, busy(tmp_path)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        time.sleep(chance.uniform(0.0, 0.25))
-        process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate(timeout=30)
-        assert (process.returncode, errors) == (-signal.SIGKILL, ""), errors
-        assert list(Upkeep(tmp_path).verify()) == [], f"after kill {number}"
-    waiting.kill()
-    waiting.communicate()
+    """Kills are spread over downloads from a server, unpacking, publishing and making room; two processes run at any time."""
+    chance, home = random.Random(2024), tmp_path / "home"
+    found, before = Counter[str](), set[tuple[str, Path]]()
+    with faulty() as site:
+        serve(site)
+        nursery = Nursery(home, site.url)
+        for number in range(0, KILLS, 2):
+            # On a slow line the kills come into downloads, on a fast one into what follows.
+            site.rate = chance.choice([2e6, 5e7])
+            together = [nursery.begin(role) for role in ("make room", "fetch")]
+            for process in together if number % 4 else reversed(together):
+                time.sleep(chance.uniform(0.0, 0.3))
+                nursery.kill(process)
+            now = set(unfinished(home))
+            found.update(kind for kind, _ in now - before)
+            before = now
+            assert list(Upkeep(home).verify()) == [], f"after kill {number + 2}"
+        assert nursery.end() == ""
 
-    started = time.monotonic()
-    folder = Cache(tmp_path).folder(wanted(2), remote())
-    assert time.monotonic() - started < 10
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert found == {
-        **TREE, **{f"more/{name}": content for name, content in TREE.items()},
-        "net.params": b"weights" * 10_000, "synset.bin": b"cat\n" * 1000,
-    }  # fmt: skip
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 2 * GRACE_S)
-    Upkeep(tmp_path).prune()
-    assert not list(tmp_path.rglob(".partial-*"))
-    assert list(Upkeep(tmp_path).verify()) == []
+        started = time.monotonic()
+        folder = Cache(home).folder(wanted(2, site.url), far_away(site.url))
+        assert time.monotonic() - started < 10
+    print(f"{KILLS} kills; left by them: {dict(found)}")
+    assert contents(folder) == ALL
+    later = time.time() + 2 * GRACE_S
+    monkeypatch.setattr(time, "time", lambda: later)
+    Upkeep(home).prune()
+    assert [path for path in home.rglob("*") if path.name.startswith(".partial-") or path.parent.name == "partial"] == []
+    assert list(Upkeep(home).verify()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
+def test_where_locks_do_nothing_many_processes_write_make_room_and_read_and_nothing_is_ever_wrong(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with faulty() as site:
+        serve(site)
+        nursery = Nursery(home, site.url, "without locks")
+        roles = ["read", "read", "fetch", "fetch", "fetch", "make room", "make room"]
+        processes = [nursery.begin(role) for role in roles]
+        time.sleep(SECONDS)
+        for process in processes:
+            nursery.kill(process)
+        assert nursery.end() == ""
+        assert list(Upkeep(home).verify()) == []
+        assert contents(Cache(home).folder(wanted(2, site.url), far_away(site.url))) == ALL
+
+
+def serve(site: FaultySite) -> None:
+    site.contents = {"/net.zip": ZIP, "/more.tgz": TGZ, "/net.params.gz": GZ, "/synset.bin": LABELS}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def unfinished(home: Path) -> Iterator[tuple[str, Path]]:
+    """What the kills came into, by what lies there that is not whole."""
+    kinds = {
+        "a download": (home / "partial").glob("*.*"),
+        "unpacking": (home / "blobs").glob(".partial-*"),
+        "an artifact's folder": (home / "artifacts").rglob(".partial-*"),
+        "a note": (path for name in ("checked", "unpacked", "folders") for path in (home / name).glob(".partial-*")),
+    }
+    yield from ((kind, path) for kind, paths in kinds.items() for path in paths)
 
 
 # a full disk, and one that is read-only ------------------------------------------------------------------------------
@@ -230,6 +336,45 @@ def test_a_read_only_disk_is_read_and_what_would_write_is_one_clear_error(tmp_pa
     assert "Traceback" not in done.stderr
 
 
+_UNUSABLE = """
+import json, os, subprocess, sys
+from pathlib import Path
+from zoo_core.cli.main import run
+home, url, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+if how == "full":
+    with open(home / "others", "wb", buffering=0) as stream:
+        try:
+            while stream.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+else:
+    subprocess.run(["mount", "-o", "remount,ro", str(home)], check=True)
+verbs = "search", "explain net", "info net", "download net --no-progress", "cache ls", "cache verify"
+for verb in verbs:
+    print(verb.split()[0], run([*verb.split(), *([] if verb.startswith("cache") else ["--repository", url])]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_where_the_cache_cannot_be_written_models_are_found_and_a_download_is_one_clear_error(
+    site: Site, tmp_path: Path, how: str
+) -> None:
+    """Nothing was ever written there, not even the index."""
+    publish(site, make.artifact(files={"model": make.item("net.zip", ZIP)}), files={"net.zip": ZIP})
+    done = mounted(_UNUSABLE, tmp_path / "disk", site.url, how)
+    assert done.returncode == 0, done.stderr
+    statuses = [
+        line for line in done.stdout.splitlines() if line.split()[0] in ("search", "explain", "info", "download", "cache")
+    ]
+    assert statuses == ["search 0", "explain 0", "info 0", "download 7", "cache 0", "cache 0"]
+    assert "com.example/net@1.0" in done.stdout
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert error.startswith(f"error: the cache folder {tmp_path / 'disk'} ")
+    assert error.lower().endswith("set zoo_home to another folder")
+    assert "Traceback" not in done.stderr
+
+
 # shared by users -----------------------------------------------------------------------------------------------------
 
 _AS_USER = """
@@ -316,7 +461,7 @@ def test_an_artifact_with_archives_is_downloaded_once_listed_copied_and_removed(
     assert first.status == 0, first.err
     folder = Path(first.out.strip())
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert found == {**TREE, **{f"more/{name}": data for name, data in TREE.items()}, "net.params": b"weights" * 10_000}
+    assert found == {**TREE, **{f"more/{name}": data for name, data in TREE.items()}, "net.params": WEIGHTS}
 
     asked = len(site.requests)
     copied = commands.zoo("download", "net", "--repository", site.url, "--to", tmp_path / "mine")

@@ -9,8 +9,8 @@ import click
 from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.config import home
 from zoo_core.errors import CacheError, CriteriaError, IntegrityError
-from zoo_core.upkeep import Fault, Kept, Removed, Upkeep
-from zoo_core.wording import bytes_text, listing
+from zoo_core.upkeep import Fault, Kept, Removed, Unfinished, Upkeep
+from zoo_core.wording import bytes_text, listing, shown_url
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _UNITS_BYTES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -37,14 +37,23 @@ def folder(output: Output) -> None:
 @command.command("ls", epilog=COMMON_HELP)
 @click.pass_obj
 def ls(output: Output) -> None:
-    """List the artifacts that are in the cache, the one that was used last first."""
+    """List the artifacts that are in the cache, the one that was used last first, and downloads that are not whole."""
     upkeep = Upkeep(home())
-    kept, size = upkeep.artifacts(), upkeep.size()
+    kept, unfinished, size = upkeep.artifacts(), upkeep.unfinished(), upkeep.size()
     if output.is_json:
-        output.document({"path": str(upkeep.home), "size": size, "artifacts": [item.to_dict() for item in kept]})
+        output.document(
+            {
+                "path": str(upkeep.home),
+                "size": size,
+                "artifacts": [item.to_dict() for item in kept],
+                "unfinished": [item.to_dict() for item in unfinished],
+            }
+        )
         return
     output.table([_row(item) for item in kept])
-    output.message(f"{_count(kept)}, {bytes_text(size)} on the disk, in {upkeep.home}")
+    output.table([_unfinished_row(item) for item in unfinished])
+    counts = [_count(len(kept), "artifact"), *([_count(len(unfinished), "unfinished download")] if unfinished else [])]
+    output.message(f"{', '.join(counts)}, {bytes_text(size)} on the disk, in {upkeep.home}")
 
 
 @command.command("rm", epilog=COMMON_HELP)
@@ -99,6 +108,11 @@ def _row(item: Kept) -> list[str]:
     return [item.reference, item.owner.name, bytes_text(item.size), used, item.owner.repository]
 
 
+def _unfinished_row(item: Unfinished) -> list[str]:
+    size = bytes_text(item.size) + (f" of {bytes_text(item.total)}" if item.total is not None else "")
+    return ["unfinished", size, f"last byte {_age(item.to_dict()['age_s'])} ago", shown_url(item.url) or item.path.name]
+
+
 def _described(fault: Fault) -> str:
     digests = f" (expected {fault.expected}, found {fault.found})" if fault.found else ""
     return f"{fault.path} {fault.what}{digests}"
@@ -119,8 +133,8 @@ def _tell(output: Output, done: Removed) -> None:
     output.message(f"{bytes_text(done.freed)} freed")
 
 
-def _count(kept: list[Kept]) -> str:
-    return f"{len(kept)} artifact{'s' if len(kept) != 1 else ''}"
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _age(age_s: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -147,6 +148,9 @@ class FolderRepository(Repository):
 def _content(path: Path) -> bytes:
     """A document as it is written; one that is too large is refused by what decodes it, and not read as a whole before."""
     try:
+        # A pipe would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RepositoryError(f"{path}: it is no file", str(path))
         with path.open("rb") as stream:
             return stream.read(MAX_DOCUMENT + 1)
     except OSError as error:
