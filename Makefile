@@ -20,7 +20,7 @@ check: .venv/made   ## lint and format, types, import contracts, documentation
 docs: .venv/made   ## build the documentation into site/
 	@$(NOX) docs
 
-bench: .venv/made   ## measure start-up, loading and downloads
+bench: .venv/made   ## measure start-up, the catalogue, loading and downloads
 	@$(NOX) bench
 
 build: .venv/made   ## build wheels and source archives into dist/

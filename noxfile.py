@@ -227,7 +227,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks: start-up, loading and downloads, each next to a peer and the floor."""
+    """The benchmarks: start-up, the catalogue, loading and downloads, each next to a peer and the floor."""
     BOTH.prepare(session)
     for script in session.posargs or sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("benchmarks/*.py")):
         BOTH.run(session, "python", script)

@@ -403,6 +403,25 @@ def test_a_cache_that_cannot_be_written_means_asking_again(
     assert len(site.requests) == 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the size of files cannot be bounded")
+def test_where_a_file_does_not_fit_on_the_disk_the_answers_are_the_same_and_what_was_there_stays(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], commands: Commands
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    before = stored(home)[0].read_bytes()
+    site.pages["/zoo/index.json"] = index(*(make.document(make.artifact(), artifact_id=f"net-{n}") for n in range(300)))
+    code = (
+        "import resource, signal, sys, zoo_core; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "zoo = zoo_core.ModelZoo([sys.argv[1]], cache=sys.argv[2], config=False, refresh=True);"
+        "print(len(zoo.search(text='net')), len(zoo.search('net-7')))"
+    )
+    done = commands.run(code, f"{site.url}zoo/", home)
+    assert done.out == "300 1\n", done.err
+    assert stored(home)[0].read_bytes() == before
+
+
 def test_a_lower_cache_is_read_and_never_written(site: Site, tmp_path: Path, home: Path) -> None:
     lower = tmp_path / "lower"
     config = tmp_path / "zoo.toml"
