@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,7 @@ from zoo_core.store import Digests, Store, VanishedError, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import printable, shown_url
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 #: How often an artifact's folder is made where others delete what it is made of.
 _ATTEMPTS = 5
 #: Seconds without a byte after which another process's download is not waited for any more.
@@ -299,7 +301,10 @@ class Cache:
         """The full digest that a weak one turned out to be at an earlier download."""
         for store in self._stores:
             with contextlib.suppress(OSError, UnicodeDecodeError):
-                return (store.home / "digests" / _weak_key(file)).read_text("ascii").strip()
+                found = (store.home / "digests" / _weak_key(file)).read_text("ascii").strip()
+                # Whoever shares the cache can write notes, and paths come of them.
+                if _SHA256.fullmatch(found) and found.startswith(file.sha256_prefix or ""):
+                    return found
         return None
 
     def _digest_note(self, file: ArtifactFile) -> Path:
@@ -328,9 +333,10 @@ class Cache:
         first_seen = self._first_seen(file)
         if file.sha256:
             expected, actual = f"sha256:{file.sha256}", f"sha256:{found.sha256}"
-        elif file.sha1:
+        elif file.sha1 and (file.sha1 != found.sha1 or not first_seen):
             expected, actual = f"sha1:{file.sha1}", f"sha1:{found.sha1}"
         elif first_seen:
+            # A prefix fits many contents, and two can be made that have one sha1; the one that came first is meant.
             expected, actual = f"sha256:{first_seen}", f"sha256:{found.sha256}"
         elif file.sha256_prefix:
             expected = f"sha256:{file.sha256_prefix}"

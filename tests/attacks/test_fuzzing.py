@@ -44,22 +44,21 @@ from zoo_core.version import parse_range, version_key
 ROOT = "https://models.example/zoo/"
 PLACE = f"{ROOT}model/cv/com/example/net/metadata.json"
 
-#: Letters of which trouble is made, and pieces of it.
+#: Letters of which trouble is made.
 LETTERS = st.sampled_from(
     [
         *"ab01.-_/\\:@?#%&=+~ []{}()\"'$;|<>*,!^`",
         *"\0\n\r\t\x1b\x7f\x85\u202e\u200b\u2028\ufeff\u0130\u00df\u1e9e\uff0e\uff0f\U0001f600",
     ]
 )
-PIECES = st.sampled_from(
-    [
-        "..", "../", "%2e%2e/", "%2f", "%5c", "%00", "//", "\\\\", "file://", "http://", "https://", "package://", "zoo://",
-        "data:", "C:", "models.example", "evil.example", "[::1]", "127.0.0.1", ":0", ":80", ":443", ":65536", "@", "user:pw@", "model",
-        "dataset", "cv", "cv/image_classification", "com", "example", "net", "metadata.json", "1.0", "1.0-SNAPSHOT",
-        "[1.0,2.0)", ">=1", "CON", "nul.txt", "x" * 300, "9" * 400, ".tar.gz", ".zip", ".gz", "e\u0301", "\u00e9", "\u212a",
-        "#sha256=" + "0" * 64, "?layers=50",
-    ]
-)  # fmt: skip
+#: Pieces of which trouble is made.
+WORDS = r"""
+    .. ../ %2e%2e/ %2f %5c %00 // \\ file:// http:// https:// package:// zoo:// data: C: models.example
+    evil.example [::1] 127.0.0.1 :0 :80 :443 :65536 @ user:pw@ model dataset cv cv/image_classification com
+    example net metadata.json 1.0 1.0-SNAPSHOT [1.0,2.0) >=1 CON nul.txt .tar.gz .zip .gz
+"""
+OTHERS = ["#sha256=" + "0" * 64, "?layers=50", "x" * 300, "9" * 400, "e\u0301", "\u00e9", "\u212a"]
+PIECES = st.sampled_from([*WORDS.split(), *OTHERS])
 TEXTS = st.lists(st.one_of(LETTERS, PIECES, st.characters(exclude_categories=["Cs"])), max_size=8).map("".join)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXTS)
 VALUES = st.recursive(

@@ -221,6 +221,34 @@ def test_a_wrong_weak_digest_leaves_nothing(cache: Cache, weak: dict[str, str], 
     assert everything(cache.home) == []
 
 
+@pytest.mark.parametrize(
+    "weak", [{"sha1": make.sha1(WEIGHTS)}, {"sha256_prefix": make.sha256(WEIGHTS)[:8]}], ids=["sha1", "prefix"]
+)
+def test_what_came_first_is_meant_ever_after_though_other_bytes_may_have_the_weak_digest_too(
+    cache: Cache, weak: dict[str, str]
+) -> None:
+    remote, wanted = Memory(parameters=WEIGHTS), model(file(content=None, **weak))
+    cache.files(wanted, remote)
+    blob_of(cache).unlink()
+    # As if these were the second bytes of that digest: the first ones had another.
+    (note,) = (cache.home / "digests").iterdir()
+    note.write_text(make.sha256(WEIGHTS)[:8] + "0" * 56)
+    with pytest.raises(IntegrityError) as caught:
+        cache.files(wanted, remote)
+    assert caught.value.expected == f"sha256:{note.read_text()}"
+    assert caught.value.found == f"sha256:{make.sha256(WEIGHTS)}"
+
+
+@pytest.mark.parametrize("text", ["", "../../../x", "0" * 64, "F" * 64, "\u00e9"])
+def test_a_damaged_note_of_it_is_none(cache: Cache, text: str) -> None:
+    remote, wanted = Memory(parameters=WEIGHTS), model(file(content=None, sha256_prefix=make.sha256(WEIGHTS)[:8]))
+    cache.files(wanted, remote)
+    (note,) = (cache.home / "digests").iterdir()
+    note.write_text(text, "utf-8")
+    assert cache.files(wanted, remote)["parameters"].read_bytes() == WEIGHTS
+    assert note.read_text() == make.sha256(WEIGHTS)
+
+
 def test_the_full_digest_decides_where_there_are_several(cache: Cache) -> None:
     wanted = model(file(sha1="0" * 40, sha256_prefix="00000000"))
     assert cache.files(wanted, Memory(parameters=WEIGHTS))["parameters"].read_bytes() == WEIGHTS

@@ -111,6 +111,16 @@ def test_search_finds(zoo: Zoo, repository: Path, arguments: list[str], found: l
     assert [line.split()[0].rpartition("@")[2] for line in done.out.splitlines()] == found
 
 
+def test_a_weak_digest_is_called_so(zoo: Zoo, repository: Path) -> None:
+    files = {"parameters": {"uri": "net.params.bin", "sha256Prefix": sha256(WEIGHTS)[:8]}}
+    publish(repository, document(artifact(files=files), artifact_id="weak"))
+    (line,) = [line for line in zoo("search", "--repository", repository).out.splitlines() if "weak" in line]
+    assert line.endswith("(weak digest)")
+    assert f"sha256:{sha256(WEIGHTS)[:8]}... (weak digest)" in zoo("info", "weak", "--repository", repository).out
+    (line,) = [line for line in zoo("search", "net", "--repository", repository).out.splitlines() if "/net@1.0" in line]
+    assert "weak" not in line
+
+
 def test_search_in_json_is_one_document_with_every_field(zoo: Zoo, repository: Path) -> None:
     done = zoo("--json", "search", "--filter", "layers=18")
     (record,) = done.json["records"]

@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.commands import Commands
+    from tests.faulty_server import FaultySite
     from tests.web import Site
 
 ROOT = Path(__file__).parents[2]
 #: A run for a release sets 200.
 KILLS = int(os.environ.get("ZOO_KILLS", "25"))
+#: For which many processes go on.
+SECONDS = 5.0
 
 #: Bytes that do not shrink, so that they are some time on their way.
 _CHANCE = random.Random(7)
@@ -46,6 +49,8 @@ ZIP, TGZ = pack.zipped(TREE), gzip.compress(pack.tarred(TREE), mtime=0)
 WEIGHTS = _CHANCE.randbytes(70_000)
 GZ = gzip.compress(WEIGHTS, mtime=0)
 LABELS = b"cat\n" * 1000
+#: What lies in the folder of the largest artifact.
+ALL = {**TREE, **{f"more/{name}": content for name, content in TREE.items()}, "net.params": WEIGHTS, "synset.bin": LABELS}
 
 
 # killed at any moment ------------------------------------------------------------------------------------------------
@@ -55,16 +60,28 @@ _NURSERY = """
 import os, sys, time, traceback
 from pathlib import Path
 import filelock, gzip, requests, tarfile, zipfile
-from tests.journeys.test_cache_survives import far_away, wanted
+from tests.journeys.test_cache_survives import ALL, contents, far_away, wanted
 from zoo_core import lease, reception
 from zoo_core.cache import Cache
 from zoo_core.upkeep import Upkeep
 home, url = Path(sys.argv[1]), sys.argv[2]
-lease._ProcessLease.add = lambda *_: None
 reception._SAVE_S = 0.02
+if sys.argv[3:] == ["without locks"]:
+    import fcntl
+    filelock.FileLock.acquire = filelock.FileLock.release = fcntl.flock = lambda *_, **__: None
+
+def read():
+    folder = Cache(home).folder(wanted(2, url), far_away(url))
+    while True:
+        assert contents(folder) == ALL
+        assert Cache(home).folder(wanted(2, url), far_away(url)) == folder
 
 def work(role):
+    if role == "read":
+        read()
     rounds = 0
+    # What they fetch they leave to those who make room.
+    lease._ProcessLease.add = lambda *_: None
     while True:
         if role == "make room":
             Upkeep(home).prune(max_size=500_000)
@@ -103,11 +120,13 @@ def far_away(url: str) -> HttpRepository:
 class Nursery:
     """A process from which others are forked, so that one begins as soon as another is killed."""
 
-    def __init__(self, home: Path, url: str) -> None:
+    def __init__(self, home: Path, url: str, *how: str) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-c", _NURSERY, str(home), url]
+        command = [sys.executable, "-c", _NURSERY, str(home), url, *how]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+        )
 
     def begin(self, role: str) -> int:
         """Start a process; gives its number."""
@@ -119,7 +138,8 @@ class Nursery:
         assert self._answer(number) == -signal.SIGKILL, self.end()
 
     def end(self) -> str:
-        """What all of them had to say."""
+        """What all of them had to say, none of which is left then."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.communicate(timeout=30)[1]
 
     def _answer(self, text: object) -> int:
@@ -138,7 +158,7 @@ def test_processes_that_are_killed_at_any_moment_leave_no_wrong_file_and_nothing
     chance, home = random.Random(2024), tmp_path / "home"
     found, before = Counter[str](), set[tuple[str, Path]]()
     with faulty() as site:
-        site.contents = {"/net.zip": ZIP, "/more.tgz": TGZ, "/net.params.gz": GZ, "/synset.bin": LABELS}
+        serve(site)
         nursery = Nursery(home, site.url)
         for number in range(0, KILLS, 2):
             # On a slow line the kills come into downloads, on a fast one into what follows.
@@ -157,14 +177,36 @@ def test_processes_that_are_killed_at_any_moment_leave_no_wrong_file_and_nothing
         folder = Cache(home).folder(wanted(2, site.url), far_away(site.url))
         assert time.monotonic() - started < 10
     print(f"{KILLS} kills; left by them: {dict(found)}")
-    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {
-        **TREE, **{f"more/{name}": content for name, content in TREE.items()}, "net.params": WEIGHTS, "synset.bin": LABELS,
-    }  # fmt: skip
+    assert contents(folder) == ALL
     later = time.time() + 2 * GRACE_S
     monkeypatch.setattr(time, "time", lambda: later)
     Upkeep(home).prune()
     assert [path for path in home.rglob("*") if path.name.startswith(".partial-") or path.parent.name == "partial"] == []
     assert list(Upkeep(home).verify()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
+def test_where_locks_do_nothing_many_processes_write_make_room_and_read_and_nothing_is_ever_wrong(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with faulty() as site:
+        serve(site)
+        nursery = Nursery(home, site.url, "without locks")
+        roles = ["read", "read", "fetch", "fetch", "fetch", "make room", "make room"]
+        processes = [nursery.begin(role) for role in roles]
+        time.sleep(SECONDS)
+        for process in processes:
+            nursery.kill(process)
+        assert nursery.end() == ""
+        assert list(Upkeep(home).verify()) == []
+        assert contents(Cache(home).folder(wanted(2, site.url), far_away(site.url))) == ALL
+
+
+def serve(site: FaultySite) -> None:
+    site.contents = {"/net.zip": ZIP, "/more.tgz": TGZ, "/net.params.gz": GZ, "/synset.bin": LABELS}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def unfinished(home: Path) -> Iterator[tuple[str, Path]]:

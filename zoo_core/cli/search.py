@@ -60,6 +60,7 @@ def _sorted(records: list[ModelRecord], field: str | None) -> list[ModelRecord]:
 def _row(record: ModelRecord) -> list[str]:
     # Several artifacts of one version differ by their names.
     name = [record.name] if record.name not in ("", record.artifact_id) else []
-    properties = " ".join([*name, *(f"{key}={value}" for key, value in record.properties.items())])
+    weak = ["(weak digest)"] if any(file.sha256_prefix and not file.has_full_digest for file in record.files) else []
+    properties = " ".join([*name, *(f"{key}={value}" for key, value in record.properties.items()), *weak])
     size = bytes_text(record.size) if record.size is not None else "-"
     return [record.reference, ", ".join(record.engines) or "-", record.application or "-", size, properties]
