@@ -382,7 +382,9 @@ def _needing(contents: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except CacheError as error:
-        if all(path.is_file() for path in contents):
+        # A folder too may be deleted, which is empty for a moment.
+        is_gone = isinstance(error.__cause__, FileNotFoundError)
+        if not is_gone and all(path.is_file() for path in contents):
             raise
         raise VanishedError(str(error)) from error
 

@@ -11,6 +11,7 @@ may be written still, where locks do nothing: it is copied, so that no file ever
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -26,6 +27,8 @@ ABANDONED_S = 3600.0
 #: Seconds after which nobody will come to continue.
 FORGOTTEN_S = 14 * 86_400.0
 _CHUNK = 1 << 20
+#: How often a folder is made where others take it away at once.
+_ATTEMPTS = 20
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +122,7 @@ class Partials:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        mine = Partial(self._own(key))
-        if not _renamed(self._root / key, mine.folder):
-            mine.folder.mkdir()
-            mine.clear()
-            self._take_over(key, mine, is_alone=is_alone)
+        mine = self._begun(key, is_alone=is_alone)
         try:
             yield mine
         finally:
@@ -134,6 +133,19 @@ class Partials:
         """Delete what is left of a download that is whole now."""
         for folder in self._folders(key):
             Partial(folder).discard()
+
+    def _begun(self, key: str, *, is_alone: bool) -> Partial:
+        """A folder of one's own, with what is there already."""
+        for _ in range(_ATTEMPTS):
+            mine = Partial(self._own(key))
+            # Where locks do nothing, another one may take it for that of a process that is dead, as soon as it is made.
+            with suppress(FileNotFoundError):
+                if not _renamed(self._root / key, mine.folder):
+                    mine.folder.mkdir()
+                    mine.clear()
+                    self._take_over(key, mine, is_alone=is_alone)
+                return mine
+        raise FileNotFoundError(errno.ENOENT, "others take away each folder that is made", str(self._root))
 
     def _take_over(self, key: str, mine: Partial, *, is_alone: bool) -> None:
         """Copy the largest one that a process left which was killed."""
