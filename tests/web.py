@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -64,8 +65,8 @@ def part(content: bytes, asked: str) -> tuple[int, bytes, str]:
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
-    """Run a server while the block runs."""
+def serving(security: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """Run a server while the block runs, by https where there is what makes that secure."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -99,7 +100,9 @@ def serving() -> Iterator[Site]:
             """A client that hangs up is what some tests are about."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        site = Site(f"http://127.0.0.1:{server.server_port}/")
+        if security is not None:
+            server.socket = security.wrap_socket(server.socket, server_side=True)
+        site = Site(f"{'http' if security is None else 'https'}://127.0.0.1:{server.server_port}/")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -311,6 +311,7 @@ def test_one_that_is_not_the_file_even_so_is_an_error(site: FaultySite, cache: C
 def test_a_storm_of_refusals_is_waited_out(site: FaultySite, cache: Cache, status: int) -> None:
     site.faults[PATH] = [Fault(status=status), Fault(status=status, headers={"Retry-After": "1"}), Fault(cut=9), FINE]
     assert got(cache, file(site)) == CONTENT
+    assert site.sent(PATH) == len(CONTENT), "what came between the refusals did not come again"
 
 
 def test_a_storm_that_does_not_end_is_an_error_with_the_status(site: FaultySite, cache: Cache) -> None:

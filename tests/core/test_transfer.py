@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import socket
+import ssl
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -225,6 +229,41 @@ def test_redirects_in_a_circle_are_an_error(site: Site) -> None:
     with pytest.raises(RepositoryError, match="redirect"):
         body(Transfer(retry=ONCE), f"{site.url}net.bin")
     assert len(site.requests) == 11
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server that speaks https, with a certificate that is trusted until the test ends."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("a certificate is made by openssl, which is not here")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+    subprocess.run(
+        [openssl, "req", "-x509", *kind, *name, "-keyout", key, "-out", certificate], capture_output=True, check=True
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    security = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    security.load_cert_chain(certificate, key)
+    with serving(security) as site:
+        yield site
+
+
+def test_no_redirect_leads_from_https_down_to_http(secure: Site, site: Site) -> None:
+    secure.pages |= {"/net.bin": redirect(f"{site.url}net.bin"), "/old.bin": redirect("/new.bin"), "/new.bin": b"secure"}
+    site.pages["/net.bin"] = b"anybody's"
+    assert body(Transfer(retry=ONCE), f"{secure.url}old.bin") == b"secure"
+    with pytest.raises(RepositoryError, match="never from https to http"):
+        body(Transfer(retry=ONCE), f"{secure.url}net.bin")
+    assert site.requests == []
+
+
+def test_a_certificate_that_nobody_trusts_is_an_error_at_once(secure: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(RepositoryError, match=r"(?i)certificate"):
+        body(Transfer(), f"{secure.url}net.bin")
+    assert secure.requests == []
 
 
 CREDENTIALS = {"Authorization": "Bearer secret", "X-Api-Key": "secret", "Private-Token": "secret", "X-Our-Own": "secret"}

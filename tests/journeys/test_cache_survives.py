@@ -336,6 +336,45 @@ def test_a_read_only_disk_is_read_and_what_would_write_is_one_clear_error(tmp_pa
     assert "Traceback" not in done.stderr
 
 
+_UNUSABLE = """
+import json, os, subprocess, sys
+from pathlib import Path
+from zoo_core.cli.main import run
+home, url, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+if how == "full":
+    with open(home / "others", "wb", buffering=0) as stream:
+        try:
+            while stream.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+else:
+    subprocess.run(["mount", "-o", "remount,ro", str(home)], check=True)
+verbs = "search", "explain net", "info net", "download net --no-progress", "cache ls", "cache verify"
+for verb in verbs:
+    print(verb.split()[0], run([*verb.split(), *([] if verb.startswith("cache") else ["--repository", url])]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_where_the_cache_cannot_be_written_models_are_found_and_a_download_is_one_clear_error(
+    site: Site, tmp_path: Path, how: str
+) -> None:
+    """Nothing was ever written there, not even the index."""
+    publish(site, make.artifact(files={"model": make.item("net.zip", ZIP)}), files={"net.zip": ZIP})
+    done = mounted(_UNUSABLE, tmp_path / "disk", site.url, how)
+    assert done.returncode == 0, done.stderr
+    statuses = [
+        line for line in done.stdout.splitlines() if line.split()[0] in ("search", "explain", "info", "download", "cache")
+    ]
+    assert statuses == ["search 0", "explain 0", "info 0", "download 7", "cache 0", "cache 0"]
+    assert "com.example/net@1.0" in done.stdout
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert error.startswith(f"error: the cache folder {tmp_path / 'disk'} ")
+    assert error.lower().endswith("set zoo_home to another folder")
+    assert "Traceback" not in done.stderr
+
+
 # shared by users -----------------------------------------------------------------------------------------------------
 
 _AS_USER = """
