@@ -383,7 +383,7 @@ def test_but_not_for_ever(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "link", no_links)
     with pytest.raises(CacheError):
         cache.files(wanted, remote)
-    assert remote.opened == ["parameters"] * 3
+    assert remote.opened == ["parameters"] * 5
 
 
 def test_everything_works_where_read_only_files_can_be_neither_replaced_nor_deleted(

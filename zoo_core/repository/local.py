@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -127,7 +128,7 @@ class FolderRepository(Repository):
 def _content(path: Path) -> bytes:
     """A document, as far as any may reach: one byte more is enough to refuse it."""
     # A pipe would be waited for.
-    if not path.is_file():
+    if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no file")
     with path.open("rb") as stream:
         return stream.read(MAX_DOCUMENT + 1)

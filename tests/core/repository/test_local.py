@@ -73,6 +73,16 @@ def test_a_document_that_cannot_be_read_is_a_problem_and_hides_no_other(root: Pa
     assert problem.endswith("b/metadata.json: No such file or directory")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes there")
+def test_nobody_waits_for_a_document_that_is_a_pipe(root: Path) -> None:
+    (root / "model/cv/image_classification/com/example/b/metadata.json").unlink()
+    os.mkfifo(root / "model/cv/image_classification/com/example/b/metadata.json")
+    repository = FolderRepository(root)
+    assert names(repository) == ["d", "a"]
+    (problem,) = repository.problems
+    assert problem.endswith("b/metadata.json: it is no file")
+
+
 def test_problems_are_those_of_the_last_reading(root: Path) -> None:
     broken = make.publish(root, make.document(artifact_id="broken", artifacts=3))
     repository = FolderRepository(root)
