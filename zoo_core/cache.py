@@ -14,6 +14,7 @@ Everything that is downloaded passes through here, and is verified before it get
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import re
 import shlex
@@ -43,6 +44,8 @@ from zoo_core.store import Digests, Store, VanishedError, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import printable, shown_url
 
+#: What the system says where another process made or deleted a folder between two steps.
+_OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: How often an artifact's folder is made where others delete what it is made of.
 _ATTEMPTS = 5
@@ -382,8 +385,8 @@ def _needing(contents: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except CacheError as error:
-        # A folder too may be deleted, which is empty for a moment.
-        is_gone = isinstance(error.__cause__, FileNotFoundError)
+        # Where locks do nothing, folders too are made and deleted by others at the same moment.
+        is_gone = isinstance(error.__cause__, OSError) and error.__cause__.errno in _OVERTAKEN
         if not is_gone and all(path.is_file() for path in contents):
             raise
         raise VanishedError(str(error)) from error

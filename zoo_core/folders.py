@@ -9,7 +9,6 @@ A folder appears with all its files, and stays as it is until it is deleted as a
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -28,8 +27,6 @@ from zoo_core.store import CHUNK, Store, key_of
 
 #: Names that Windows keeps for devices, with any suffix.
 _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d) *(\.|$)", re.IGNORECASE)
-#: How often a folder is given its name where others make and delete it.
-_TRIES = 5
 ARTIFACTS = "artifacts"
 OWNERS = "folders"
 
@@ -202,17 +199,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def _rename_folder(source: Path, target: Path) -> None:
-    for left in reversed(range(_TRIES)):
-        try:
-            source.rename(target)
-            return
-        except OSError as error:
-            # Another process was first; what its folder lacks, if anything, is seen afterwards.
-            if target.is_dir():
-                return
-            # Where locks do nothing, a third one may have deleted that folder at this moment.
-            if not left or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+    try:
+        source.rename(target)
+    except OSError:
+        # Another process was first; what its folder lacks, if anything, is seen afterwards.
+        if not target.is_dir():
+            raise
 
 
 def _put(blob: Path, folder: Path, name: str) -> None:
