@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo_core.errors import InputError
 from zoo_core.parameters.archive import MAGIC as ZIP_MAGIC
-from zoo_core.parameters.archive import MAX_INFLATION, Archive, Window
+from zoo_core.parameters.archive import MAX_INFLATION, Window, ZipArchive
 from zoo_core.parameters.formats import format_of
 from zoo_core.parameters.source import Source, open_source
 from zoo_core.wording import printable
@@ -94,17 +94,20 @@ class _Packed(Bundle):
         self._members: Mapping[str, str] = {name: member for name, member in plain.items() if "/" not in name}
         self.names = tuple(sorted(self._members))
 
+    def _source(self, name: str, content: memoryview) -> Source:
+        return Source(f"{self.name}: {printable(name)}", content)
+
 
 class Zip(_Packed):
     """The entries of a zip file."""
 
     def __init__(self, source: Source) -> None:
-        self._archive = Archive(source)
-        super().__init__(source, self._archive.entries)
+        self._archive = ZipArchive(source.data, name=source.name)
+        super().__init__(source, self._archive.names)
 
     def open(self, name: str) -> Source:
         """The entry: mapped where it is stored as it is, else inflated."""
-        return self._archive.extracted(self._members[name])
+        return self._source(name, self._archive.content(self._members[name]))
 
 
 class Tar(_Packed):
@@ -120,7 +123,7 @@ class Tar(_Packed):
 
     def open(self, name: str) -> Source:
         """The member."""
-        return Source(f"{self.name}: {printable(name)}", memoryview(self._contents[self._members[name]]))
+        return self._source(name, memoryview(self._contents[self._members[name]]))
 
 
 def bundle_of(source: Source) -> Bundle | None:

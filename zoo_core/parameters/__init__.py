@@ -1,5 +1,6 @@
 """Parameter files read without an engine: safetensors, ``.pth`` in both layouts, MXNet ``.params``."""
 
+from zoo_core.parameters.archive import ZipArchive as ZipArchive
 from zoo_core.parameters.file import ParameterFile as ParameterFile
 from zoo_core.parameters.file import StoredTensor as StoredTensor
 from zoo_core.parameters.kind import FileKind as FileKind

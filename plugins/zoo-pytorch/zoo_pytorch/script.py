@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core import ParameterError, listing
-from zoo_pytorch.archives import entries, names, without, written
+from zoo_pytorch.archives import ProgramArchive, written
 from zoo_pytorch.references import Reference, bind, find_references, loose_tensors, nodes_in
 from zoo_pytorch.weights import empty, place, tensors_of
 
@@ -72,8 +72,7 @@ def write_script(network: torch.jit.ScriptModule, references: Sequence[Reference
 
 
 def _needed(content: memoryview) -> dict[str, memoryview]:
-    found = entries(content, inflated=True)
-    return {name: value for name, value in found.items() if _is_needed(name)}
+    return {name: value for name, value in ProgramArchive(content).contents().items() if _is_needed(name)}
 
 
 def _is_needed(name: str) -> bool:
@@ -93,24 +92,24 @@ def read_script(content: memoryview, device: torch.device | None = None) -> Scri
         ParameterError: TorchScript cannot read it, or it is none that a block can run and save.
     """
     # Never what only describes lines of code: damaged, it ends the process.
-    found = names(content)
-    with _file(content, {name for name in found if not _is_needed(name)}) as file, _undeprecated():
+    archive = ProgramArchive(content)
+    with _file(archive, {name for name in archive.names if not _is_needed(name)}) as file, _undeprecated():
         try:
             network = torch.jit.load(file, map_location=device or torch.device("cpu"))  # type: ignore[no-untyped-call]  # torch's is untyped
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
     references = prepare(network)
-    if OUTSIDE in found:
+    if OUTSIDE in archive.names:
         empty(network, set(network.state_dict()))
         bind(network, references)
-    return Script(network, references, OUTSIDE not in found)
+    return Script(network, references, OUTSIDE not in archive.names)
 
 
 @contextmanager
-def _file(content: memoryview, unneeded: Container[str]) -> Iterator[str | BinaryIO]:
+def _file(archive: ProgramArchive, unneeded: Container[str]) -> Iterator[str | BinaryIO]:
     """An archive without some entries, as torch reads it fastest: of bytes in memory it makes three copies first."""
     with _memory() as stream:
-        without(content, unneeded, stream)
+        archive.write_without(unneeded, stream)
         stream.flush()
         path = Path(f"/proc/self/fd/{stream.fileno()}") if not isinstance(stream, io.BytesIO) else None
         if path is not None and path.exists():
@@ -197,7 +196,7 @@ def follows_mode(network: torch.jit.ScriptModule) -> bool:
 
 def constants_bytes(content: memoryview) -> int:
     """The size of the tensors inside the program that are no weights, as a frozen network's."""
-    return sum(len(value) for name, value in entries(content, inflated=True).items() if name.startswith("constants/"))
+    return sum(len(value) for name, value in ProgramArchive(content).contents().items() if name.startswith("constants/"))
 
 
 def fixed_dtype(network: torch.jit.ScriptModule) -> str:
