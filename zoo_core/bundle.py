@@ -48,10 +48,6 @@ class Bundle(ABC):
             ParameterError: It cannot be read.
         """
 
-    def path(self, name: str) -> Path | None:
-        """Where a file lies; None where it has no path."""
-        return self.folder / name if self.folder is not None else None
-
 
 class Folder(Bundle):
     """The files of a folder.

@@ -179,8 +179,8 @@ def _of_script(given: torch.jit.ScriptModule) -> Program:
 
 def output_names(program: Program) -> tuple[str, ...]:
     """The names at which it can be cut, in the order in which they are computed; none for TorchScript."""
-    if program.kind == ATEN:
-        return aten.outputs(as_bytes(program.content))
+    if isinstance(program.network, aten.AtenNetwork):
+        return aten.facts_of(program.network).outputs
     return exported.output_names(as_bytes(program.content)) if program.kind == EXPORT else ()
 
 
