@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from zoo_core.errors import PackageNotInstalledError, ParameterError
 from zoo_core.frozen import FrozenDict
-from zoo_core.parameters.header import ALIASES_ENTRY
+from zoo_core.parameters.header import ALIASES_ENTRY, GOLDEN_PREFIX
 from zoo_core.parameters.program import ATEN, StoredProgram, is_program_name
 from zoo_core.wording import printable
 
@@ -140,6 +140,12 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         self.aliases: Mapping[str, str] = FrozenDict(self._checked_aliases())
 
     @cached_property
+    def state(self) -> Mapping[str, StoredTensor]:
+        """What fills a block, parameters and programs, by all names that each has; golden tensors are left aside."""
+        own = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(GOLDEN_PREFIX)}
+        return MappingProxyType(own | {name: self.tensors[stored] for name, stored in self.aliases.items()})
+
+    @cached_property
     def programs(self) -> Mapping[str, StoredProgram]:
         """The programs inside, by every name under which a SymbolBlock would take one.
 
@@ -166,7 +172,8 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         for name, stored in aliases.items():
             if not isinstance(stored, str) or stored not in self.tensors or name in self.tensors:
                 raise ParameterError(
-                    f"{self.name}: header entry {ALIASES_ENTRY} ties {name!r} to {stored!r}; expected a new name and a stored one"
+                    f"{self.name}: header entry {ALIASES_ENTRY} ties {name!r} to {stored!r}; "
+                    "expected a new name and a stored one"
                 )
         return aliases
 
