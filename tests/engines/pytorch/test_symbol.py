@@ -225,11 +225,9 @@ def test_a_result_is_what_it_was_before_it_was_overwritten() -> None:
     archive = block.outputs
     assert torch.equal(symbol("torch.export", module, x)(x), module(x))
     content = bytes(block.get_extra_state().numpy())
-    from zoo_pytorch import programs
-
-    cut = programs.cut(block._held(), "add_")
+    cut = block._held().cut("add_")
     assert torch.equal(cut.network(x), module.fc(x) * 2 + 1)
-    assert torch.equal(programs.cut(block._held(), "mul").network(x), module.fc(x) * 2)
+    assert torch.equal(block._held().cut("mul").network(x), module.fc(x) * 2)
     assert archive == block.outputs
     assert bytes(block.get_extra_state().numpy()) == content
 
