@@ -12,7 +12,6 @@ import copy
 import inspect
 import io
 import os
-import warnings
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.jit._recursive import wrap_cpp_module
 
 from zoo_core import ParameterError, listing
 from zoo_pytorch.archives import ProgramArchive, written
@@ -60,15 +60,14 @@ def write_script(network: torch.jit.ScriptModule, references: Sequence[Reference
     Raises:
         ParameterError: TorchScript cannot save it.
     """
-    stream = io.BytesIO()
-    with _undeprecated():
-        try:
-            torch.jit.save(_without_values(network, references), stream)
-        except ParameterError:
-            raise
-        except Exception as error:  # C++ raises what it likes
-            raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
-    return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(b"")})
+    try:
+        # What `torch.jit.save` calls when it has warned that it is deprecated.
+        content = _without_values(network, references).save_to_buffer()
+    except ParameterError:
+        raise
+    except Exception as error:  # C++ raises what it likes
+        raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
+    return written(_needed(memoryview(content)) | {OUTSIDE: memoryview(b"")})
 
 
 def _needed(content: memoryview) -> dict[str, memoryview]:
@@ -93,9 +92,9 @@ def read_script(content: memoryview, device: torch.device | None = None) -> Scri
     """
     # Never what only describes lines of code: damaged, it ends the process.
     archive = ProgramArchive(content)
-    with _file(archive, {name for name in archive.names if not _is_needed(name)}) as file, _undeprecated():
+    with _file(archive, {name for name in archive.names if not _is_needed(name)}) as file:
         try:
-            network = torch.jit.load(file, map_location=device or torch.device("cpu"))  # type: ignore[no-untyped-call]  # torch's is untyped
+            network = _loaded(file, device or torch.device("cpu"))
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
     references = prepare(network)
@@ -103,6 +102,17 @@ def read_script(content: memoryview, device: torch.device | None = None) -> Scri
         empty(network, set(network.state_dict()))
         bind(network, references)
     return Script(network, references, OUTSIDE not in archive.names)
+
+
+def _loaded(file: str | BinaryIO, device: torch.device) -> torch.jit.ScriptModule:
+    """What ``torch.jit.load`` gives; it would warn that it is deprecated, and warnings are hushed for all threads or none."""
+    unit = torch._C.CompilationUnit()
+    if isinstance(file, str):
+        module = torch._C.import_ir_module(unit, file, device, {}, False)  # type: ignore[call-arg]  # the stub lacks the last
+    else:
+        module = torch._C.import_ir_module_from_buffer(unit, file.read(), device, {}, False)  # type: ignore[call-arg, arg-type]
+    network: torch.jit.ScriptModule = wrap_cpp_module(module)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return network
 
 
 @contextmanager
@@ -179,14 +189,6 @@ def _without_values(network: torch.jit.ScriptModule, references: Sequence[Refere
         zero = zeros.setdefault(tensor.dtype, torch.zeros((), dtype=tensor.dtype))
         tensor.data = zero.expand(tensor.shape)
     return copied
-
-
-@contextmanager
-def _undeprecated() -> Iterator[None]:
-    """No warning that TorchScript is deprecated: its user has a published program, and no choice."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
-        yield
 
 
 def follows_mode(network: torch.jit.ScriptModule) -> bool:

@@ -127,6 +127,23 @@ def test_a_program_that_aten_cannot_express_is_kept_as_torch_export() -> None:
         assert torch.equal(other(x), module(x))
 
 
+def test_constants_that_ask_for_gradients_are_constants_without_a_warning() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.scale = self.again = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.fc(x) * self.scale + self.again
+            return y
+
+    module, x = seeded(Scaled()), torch.ones(2, 3)
+    block = symbol("torch.export", module, x)
+    assert [name for name, _ in block.named_parameters()] == ["program.fc.weight", "program.fc.bias"]
+    assert torch.equal(block(x), module(x))
+
+
 def test_files_of_every_kind_are_programs_too(tmp_path: Path) -> None:
     module, x = seeded(Backbone()), pictures(1)
     files = {
