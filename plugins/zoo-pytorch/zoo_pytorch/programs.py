@@ -78,6 +78,7 @@ class Program(ABC):
         network: It as a module, whose weights are on the meta device where nobody gave them.
         is_complete: Whether the weights came with it.
         references: Attributes of TorchScript that hold parameters a second time, which `bind` keeps right.
+        reason: Why an exported graph is not kept as ``torch.aten``; "" where it is, and where nobody tried.
     """
 
     kind: ClassVar[str]
@@ -87,6 +88,7 @@ class Program(ABC):
     network: nn.Module
     is_complete: bool
     references: tuple[Reference, ...] = ()
+    reason: str = ""
 
     @classmethod
     @abstractmethod
@@ -119,7 +121,7 @@ class Program(ABC):
             InputError: It has no such result, or is of a kind that cannot be cut.
         """
         ending = as_tensor(self._ending(name))
-        found = replace(self.read(ending), source=lambda: ending, is_complete=self.is_complete)
+        found = replace(self.read(ending), source=lambda: ending, is_complete=self.is_complete, reason=self.reason)
         held = tensors_of(self.network)
         for each in tensors_of(found.network):
             place(found.network, each, held[each])
@@ -369,24 +371,26 @@ def _of_content(content: memoryview) -> Program:
     if not isinstance(program, ExportProgram) or not program.is_complete:
         return program
     # The content is what the inspection left of the archive.
-    return _as_aten(exported.read_whole(as_bytes(program.content), tensors_of(program.network))) or program
+    whole = exported.read_whole(as_bytes(program.content), tensors_of(program.network))
+    try:
+        return _as_aten(whole)
+    except aten.NotExpressible as error:
+        return replace(program, reason=str(error))
 
 
 def _of_exported(given: ExportedProgram) -> Program:
-    as_data = _as_aten(given)
-    if as_data is not None:
-        return as_data
+    try:
+        return _as_aten(given)
+    except aten.NotExpressible as error:
+        reason = str(error)
     network = exported.network_of(given)
     network.train(exported.is_training(given))
     bare = as_tensor(exported.write_exported(given))
-    return ExportProgram(source=lambda: bare, network=network, is_complete=True)
+    return ExportProgram(source=lambda: bare, network=network, is_complete=True, reason=reason)
 
 
-def _as_aten(given: ExportedProgram) -> AtenProgram | None:
-    try:
-        content = aten.write_program(given)
-    except aten.NotExpressible:
-        return None
+def _as_aten(given: ExportedProgram) -> AtenProgram:
+    content = aten.write_program(given)
     network = aten.read_program(content)
     for name in network.state_dict():
         place(network, name, given.state_dict[name])

@@ -83,11 +83,12 @@ class SymbolBlock(nn.Module):
         Args:
             program: A ``torch.export.ExportedProgram``, a TorchScript module (traced or scripted), or the path or content of a
                 file: TorchScript (``.pt``), an exported program (``.pt2``) or ``torch.aten`` (JSON). An exported one becomes
-                ``torch.aten`` where its operators allow it, which loads quickly, is data and follows `train` and `eval`. The
-                weights are shared with an object, not copied, and the block starts in the object's mode. Export in training
-                mode where dropout matters: in evaluation mode a TransformerEncoder, for one, exports without the dropout of
-                attention, which `train` cannot bring back. A graph does not say its mode: where all its dropout is always on,
-                or all its batch norms are frozen, they look as if they followed the mode, and `train` and `eval` switch them.
+                ``torch.aten`` where its operators allow it, which loads quickly, is data and follows `train` and `eval`; else
+                `kind_reason` tells why not. The weights are shared with an object, not copied, and the block starts in the
+                object's mode. Export in training mode where dropout matters: in evaluation mode a TransformerEncoder, for one,
+                exports without the dropout of attention, which `train` cannot bring back. A graph does not say its mode: where
+                all its dropout is always on, or all its batch norms are frozen, they look as if they followed the mode, and
+                `train` and `eval` switch them.
             output: End at this result instead; one of `outputs`.
 
         Raises:
@@ -104,6 +105,15 @@ class SymbolBlock(nn.Module):
     def kind(self) -> str:
         """``torch.aten``, ``torch.export`` or ``torchscript``; "" for an empty holder."""
         return self._program.kind if self._program else ""
+
+    @property
+    def kind_reason(self) -> str:
+        """Why `from_program` kept an exported program as ``torch.export``, such as an operator; "" for all others.
+
+        Such a program is no data: whoever loads its file must trust it, and `train` and `eval` do not switch it. The reason is
+        not saved.
+        """
+        return self._program.reason if self._program else ""
 
     @property
     def mode(self) -> str:
@@ -183,7 +193,8 @@ class SymbolBlock(nn.Module):
             return "empty"
         count = sum(parameter.numel() for parameter in self._program.network.parameters())
         inside = f", {bytes_text(self.constants_bytes)} of constants inside" if self.constants_bytes else ""
-        return f"{self.kind}, {count} parameters{inside}, mode: {self.mode}"
+        reason = f", not torch.aten: {self.kind_reason}" if self.kind_reason else ""
+        return f"{self.kind}, {count} parameters{inside}, mode: {self.mode}{reason}"
 
     def __repr__(self) -> str:
         # Not the tree of the graph: it has a thousand lines and no types.
@@ -252,6 +263,7 @@ class SymbolBlock(nn.Module):
             state["_saved"] = {
                 "content": program.content,
                 "is_complete": program.is_complete,
+                "reason": program.reason,
                 "tensors": tensors_of(program.network),
                 "training": program.network.training,
             }
@@ -267,7 +279,8 @@ class SymbolBlock(nn.Module):
         for name, tensor in saved["tensors"].items():
             place(program.network, name, tensor)
         program.bind(program.network)
-        self._program = replace(program, source=lambda: saved["content"], is_complete=saved["is_complete"])
+        kept = {name: saved[name] for name in ("is_complete", "reason")}
+        self._program = replace(program, source=lambda: saved["content"], **kept)
         self.add_module(CHILD, program.network)
         program.network.train(saved["training"])
 

@@ -117,10 +117,14 @@ def test_a_program_that_aten_cannot_express_is_kept_as_torch_export() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, (torch.ones(2, 3),))
-    with pytest.raises(aten.NotExpressible):
+    with pytest.raises(aten.NotExpressible) as found:
         aten.write_program(program)
     block = SymbolBlock.from_program(program)
     assert block.kind == "torch.export"
+    assert block.kind_reason == str(found.value)
+    assert "cond" in block.kind_reason
+    assert repr(block).endswith(f"not torch.aten: {found.value})")
+    assert copy.deepcopy(block).kind_reason == SymbolBlock.from_program(pt2(program)).kind_reason == block.kind_reason
     other = SymbolBlock()
     other.load_state_dict(torch_file(block))
     for x in (torch.ones(2, 3), -torch.ones(2, 3)):
