@@ -16,15 +16,14 @@ from zoo_pytorch import SymbolBlock, aten, factories  # noqa: E402
 from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
+from tests.engines.pytorch.kinds import kind_of_program  # noqa: E402
 from tests.engines.pytorch.symbolic import (  # noqa: E402
-    KINDS,
     Backbone,
     backbone,
     combined,
     engine_file,
     export,
     full,
-    kind_of_program,
     pictures,
     pt2,
     scripted,
@@ -36,11 +35,6 @@ from tests.engines.pytorch.symbolic import (  # noqa: E402
 )
 
 ENGINE = PyTorchEngine()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 # What it computes and says ---------------------------------------------------------------------------------------------
