@@ -311,8 +311,8 @@ def _run_all(script: str, title: str, cases: Mapping[str, Case]) -> None:
     if is_quick():
         print("a quick run: it shows that everything runs, and no figure counts\n", flush=True)
     found = {name: case for name, case in cases.items() if find_spec(case.plugin)}
-    for case in cases.values():
-        if case not in found.values():
+    for name, case in cases.items():
+        if name not in found:
             print(f"{case.title}: left out, {case.plugin.replace('_', '-')} is not installed\n", flush=True)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
