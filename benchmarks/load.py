@@ -23,7 +23,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,18 +51,8 @@ PICTURE = (1, 3, 224, 224)
 # The files.
 
 
-def prepare(folder: Path) -> None:
-    """Write the same values as safetensors, as a pickled state dict and as a repository; MXNet's own beside them."""
-    if find_spec("zoo_pytorch"):
-        prepare_pytorch(folder)
-        prepare_vision_transformer(folder)
-    if find_spec("zoo_mxnet"):
-        prepare_mxnet(folder)
-    prepare_repository(folder)
-
-
 def prepare_pytorch(folder: Path) -> None:
-    """A network with seeded values, in Zoo's form and in PyTorch's."""
+    """A network with seeded values, in Zoo's form, in PyTorch's and in a repository."""
     import torch
 
     import zoo_core as zoo
@@ -72,6 +61,7 @@ def prepare_pytorch(folder: Path) -> None:
     network = zoo.block_factory("resnet_v1", engine="PyTorch", layers=50).new_block(None, None, {})  # type: ignore[arg-type]
     zoo.Model(network).save(folder / "model.safetensors")
     torch.save(network.state_dict(), folder / "model.pth")
+    prepare_repository(folder)
 
 
 def prepare_vision_transformer(folder: Path) -> None:
@@ -87,7 +77,7 @@ def prepare_vision_transformer(folder: Path) -> None:
 
 
 def prepare_mxnet(folder: Path) -> None:
-    """The same where PyTorch is missing, and Gluon's own network in its own format."""
+    """The same where no case of PyTorch made it, and Gluon's own network in its own format."""
     from zoo_mxnet.framework import mx
 
     import zoo_core as zoo
@@ -97,6 +87,7 @@ def prepare_mxnet(folder: Path) -> None:
         network.initialize()
         network(mx.nd.zeros(PICTURE))
         zoo.Model(network).save(folder / "model.safetensors")
+        prepare_repository(folder)
     peer = mx.gluon.model_zoo.vision.resnet50_v1()
     peer.initialize()
     peer(mx.nd.zeros(PICTURE))
@@ -257,6 +248,7 @@ CASES = {
     "resnet": Case(
         title="ResNet-50 in PyTorch",
         plugin="zoo_pytorch",
+        prepare=prepare_pytorch,
         shape=PICTURE,
         weights=RESNET_MIB,
         rounds=9,
@@ -276,6 +268,7 @@ CASES = {
     "vit": Case(
         title="ViT-L/16 in PyTorch",
         plugin="zoo_pytorch",
+        prepare=prepare_vision_transformer,
         shape=PICTURE,
         weights=VIT_MIB,
         rounds=3,
@@ -294,6 +287,7 @@ CASES = {
     "mxnet": Case(
         title="ResNet-50 in MXNet",
         plugin="zoo_mxnet",
+        prepare=prepare_mxnet,
         shape=PICTURE,
         weights=RESNET_MIB,
         variants={
@@ -308,4 +302,4 @@ CASES = {
 
 
 if __name__ == "__main__":
-    run(__file__, "from a local parameter file to a network that answers", CASES, prepare)
+    run(__file__, "from a local parameter file to a network that answers", CASES)

@@ -23,14 +23,24 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # nox starts Python so that it does not do this by itself
 
-from measuring import Case, Load, Loaded, imported, imported_on_meta, in_process, mxnet_answer, run, torch_answer, within
+from measuring import (
+    Case,
+    Load,
+    Loaded,
+    imported,
+    imported_on_meta,
+    in_process,
+    is_quick,
+    mxnet_answer,
+    run,
+    torch_answer,
+    within,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,16 +70,8 @@ def in_code() -> Callable[[], nn.Sequential]:
     return build
 
 
-def prepare(folder: Path) -> None:
-    """Write the model with each kind of program, and what the peers and floors read."""
-    if find_spec("zoo_pytorch"):
-        prepare_pytorch(folder)
-    if find_spec("zoo_mxnet"):
-        prepare_mxnet(folder)
-
-
 def prepare_pytorch(folder: Path) -> None:
-    """The same seeded network five times."""
+    """The same seeded network five times: with each kind of program, and as the peers and the floor read it."""
     import torch
     from safetensors.torch import save_file
 
@@ -238,7 +240,7 @@ def measure_passes(folder: Path) -> None:
     found = {
         f"{name}, batch {count}": alternated(pair, torch.rand(count, *PICTURE[1:]), passes)
         for name, pair in pairs.items()
-        for count, passes in PASSES.items()
+        for count, passes in ({1: 1} if is_quick() else PASSES).items()
     }
     print(json.dumps(found))
 
@@ -275,13 +277,10 @@ def seconds(network: nn.Module, x: Any) -> float:
     return time.perf_counter() - started
 
 
-def report_passes() -> None:
+def report_passes(folder: Path) -> None:
     """Measure, and print times and ratios."""
-    print("forward passes of torch.aten and of the same network in code, one thread, inference mode")
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        in_process(__file__, "prepare", folder, home=folder / "home")
-        found = json.loads(in_process(__file__, "passes", folder, home=folder / "home"))
+    print("forward passes of torch.aten and of the same network in code, one thread, inference mode", flush=True)
+    found = json.loads(in_process(__file__, "passes", folder, home=folder / "home"))
     for what, times in found.items():
         program, code = (min(taken) for taken in zip(*times, strict=True))
         neighbours = statistics.median(one / other for one, other in times)
@@ -300,6 +299,8 @@ def case(kind: str, title: str, peer: dict[str, Callable[[Path], Load]], most: f
     return Case(
         title=title,
         plugin=f"zoo_{engine.lower()}",
+        prepare=prepare_pytorch if engine == "PyTorch" else prepare_mxnet,
+        also=report_passes if kind == "aten" else None,
         shape=PICTURE,
         weights=WEIGHTS_MIB,
         rounds=3 if kind == "export" else 5,  # each takes seconds
@@ -320,6 +321,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["passes"]:
         measure_passes(Path(sys.argv[2]))
     else:
-        run(__file__, "combined models from one file", CASES, prepare)
-        if find_spec("zoo_pytorch") and sys.argv[1:] in ([], ["aten"]):
-            report_passes()
+        run(__file__, "combined models from one file", CASES)

@@ -7,17 +7,19 @@ machine down slows all of them; medians of 7.
 
 from __future__ import annotations
 
+import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # nox starts Python so that it does not do this by itself
+
+from measuring import machine, quick_option
 
 ROUNDS = 7
 COMMAND = str(Path(sys.executable).with_name("zoo"))
@@ -48,31 +50,22 @@ def seconds(command: Sequence[str]) -> float:
     return time.perf_counter() - started
 
 
-def medians(measured: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """The median of each command, in seconds; a first run of each, which writes byte code, does not count."""
+def medians(measured: Mapping[str, Sequence[str]], rounds: int) -> dict[str, float]:
+    """The median of each command, in seconds; a first run of each, which writes byte code, does not count if others follow."""
     taken: dict[str, list[float]] = {name: [] for name in measured}
-    for turn in range(ROUNDS + 1):
+    for _ in range(1 + rounds):
         for name, command in measured.items():
-            duration = seconds(command)
-            if turn:
-                taken[name].append(duration)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def machine() -> str:
-    """Where this was measured, and with what."""
-    here = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
-    packages = []
-    for name in ("zoo-core", "zoo-pytorch", "zoo-mxnet", "torch", "mxnet", "numpy"):
-        with suppress(PackageNotFoundError):
-            packages.append(f"{name} {version(name)}")
-    return ", ".join([here, *packages])
+            taken[name].append(seconds(command))
+    return {name: statistics.median(values[1:] or values) for name, values in taken.items()}
 
 
 def main() -> None:
     """Measure and print."""
-    print(f"start-up; medians of {ROUNDS} fresh processes\n{machine()}\n")
-    found = medians(commands())
+    parser = argparse.ArgumentParser(description="Measure how long commands take to start.")
+    quick_option(parser)
+    rounds = 0 if parser.parse_args().quick else ROUNDS
+    print(f"start-up; {f'medians of {rounds} fresh processes' if rounds else 'a quick run, no figure counts'}\n{machine()}\n")
+    found = medians(commands(), rounds)
     for name, duration in found.items():
         ratio = duration / found[FLOOR]
         verdict = f"   goal {GOALS[name]:.0f}x: {'met' if ratio <= GOALS[name] else 'MISSED'}" if name in GOALS else ""

@@ -70,11 +70,12 @@ if TYPE_CHECKING:
     from zoo_core.parameters import ParameterFile as ParameterFile
     from zoo_core.parameters import StoredProgram as StoredProgram
     from zoo_core.parameters import StoredTensor as StoredTensor
+    from zoo_core.parameters import ZipArchive as ZipArchive
     from zoo_core.parameters import kind_of as kind_of
     from zoo_core.parameters import program_kind as program_kind
     from zoo_core.parameters import read_model_file as read_model_file
     from zoo_core.parameters import read_parameters as read_parameters
-    from zoo_core.parameters import sort_header as sort_header
+    from zoo_core.parameters import write_parameters as write_parameters
     from zoo_core.plugin import PluginRecord as PluginRecord
     from zoo_core.record import ModelRecord as ModelRecord
     from zoo_core.repository.base import Repository as Repository
@@ -109,8 +110,8 @@ _HOMES = {
     "model": ("Model", "Predictor", "TensorSpec"),
     "output": ("Classification", "Classifications", "DetectedObject", "DetectedObjects"),
     "parameters": (
-        "FileKind", "ParameterFile", "StoredProgram", "StoredTensor", "kind_of", "program_kind", "read_model_file",
-        "read_parameters", "sort_header",
+        "FileKind", "ParameterFile", "StoredProgram", "StoredTensor", "ZipArchive", "kind_of", "program_kind",
+        "read_model_file", "read_parameters", "write_parameters",
     ),
     "plugin": ("PluginRecord",),
     "record": ("ModelRecord",),

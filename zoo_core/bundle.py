@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo_core.errors import InputError
 from zoo_core.parameters.archive import MAGIC as ZIP_MAGIC
-from zoo_core.parameters.archive import MAX_INFLATION, Archive, Window
+from zoo_core.parameters.archive import MAX_INFLATION, Window, ZipArchive
 from zoo_core.parameters.formats import format_of
 from zoo_core.parameters.source import Source, open_source
 from zoo_core.wording import printable
@@ -64,10 +64,6 @@ class Bundle(ABC):
         left_out, found = set(names), copy.copy(self)
         found.names = tuple(name for name in self.names if name not in left_out)
         return found
-
-    def path(self, name: str) -> Path | None:
-        """Where a file lies; None where it has no path."""
-        return self.folder / name if self.folder is not None else None
 
 
 class Folder(Bundle):
@@ -129,17 +125,20 @@ class _Packed(Bundle):
         self.names = tuple(sorted(path for path in self._members if "/" not in path))
         self.folders = tuple(sorted({path.partition("/")[0] for path in self._members if "/" in path}))
 
+    def _source(self, name: str, content: memoryview) -> Source:
+        return Source(f"{self.name}: {printable(name)}", content)
+
 
 class Zip(_Packed):
     """The entries of a zip file."""
 
     def __init__(self, source: Source) -> None:
-        self._archive = Archive(source)
-        super().__init__(source, self._archive.entries)
+        self._archive = ZipArchive(source.data, name=source.name)
+        super().__init__(source, self._archive.names)
 
     def open(self, name: str) -> Source:
         """The entry: mapped where it is stored as it is, else inflated."""
-        return self._archive.extracted(self._members[name])
+        return self._source(name, self._archive.content(self._members[name]))
 
 
 class Tar(_Packed):
@@ -155,7 +154,7 @@ class Tar(_Packed):
 
     def open(self, name: str) -> Source:
         """The member."""
-        return Source(f"{self.name}: {printable(name)}", memoryview(self._contents[self._members[name]]))
+        return self._source(name, memoryview(self._contents[self._members[name]]))
 
 
 def bundle_at(path: Path) -> Bundle | None:

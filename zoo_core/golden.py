@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import ParameterError
 from zoo_core.parameters import ParameterFile
+from zoo_core.parameters.header import GOLDEN_ENTRY as GOLDEN_ENTRY
+from zoo_core.parameters.header import GOLDEN_PREFIX as GOLDEN_PREFIX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +18,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.generic]
 
-#: Tensors under this prefix are an author's proof; loading leaves them aside, and no parameter may have such a name.
-GOLDEN_PREFIX = "zoo.golden."
-#: The header's entry with the tolerances.
-GOLDEN_ENTRY = "zoo.golden"
 #: The key in a document, and the name in a folder, of the file that holds them where the parameter file is of another format.
 GOLDEN_KEY = "golden"
 GOLDEN_NAME = "golden.safetensors"

@@ -218,7 +218,7 @@ def _by_stem(bundle: Bundle) -> dict[str, Path]:
     """The files of a folder as documents label them: ``synset.txt`` is ``synset``; of two, the first."""
     found: dict[str, Path] = {}
     for name in bundle.names:
-        path = bundle.path(name)
+        path = bundle.folder / name if bundle.folder is not None else None
         # What an archive carries is neither promised code nor another's golden tensors.
         if path is not None and name not in (CODE_NAME, GOLDEN_NAME):
             found.setdefault(_stem(name) or name, path)

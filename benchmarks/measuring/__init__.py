@@ -5,6 +5,7 @@ A package below the scripts, so that all that lies beside this folder can be run
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple
 
 #: What the kernel tells of this process; on other systems the peak alone is known.
 STATUS = Path("/proc/self/status")
+#: Tells the processes of a run that it is a quick one.
+QUICK = "BENCHMARK_QUICK"
 
 
 class Loaded(NamedTuple):
@@ -81,6 +84,8 @@ class Case:
         weights: The size of its parameters in MiB.
         rounds: How many processes each variant gets.
         variants: By name; each does its imports, then gives what is timed.
+        prepare: Writes its files into a folder; cases may share it.
+        also: What else is measured of it and printed below its table; takes the folder.
     """
 
     title: str
@@ -88,6 +93,8 @@ class Case:
     shape: tuple[int, ...]
     weights: float
     variants: Mapping[str, Callable[[Path], Load]]
+    prepare: Callable[[Path], None]
+    also: Callable[[Path], None] | None = None
     goals: Sequence[Goal] = ()
     rounds: int = 5
 
@@ -139,8 +146,13 @@ def released(variant: str, weights: float, *, most: float) -> Goal:
     return Goal(text="the parameters kept after close()", ratio=lambda found: found[variant].least("kept") / weights, most=most)
 
 
-def measure(load: Load, shape: tuple[int, ...]) -> None:
-    """What a fresh process does: load, answer, close; print what it took."""
+def is_quick() -> bool:
+    """Whether all that is asked is that everything still runs."""
+    return QUICK in os.environ
+
+
+def measure(load: Load, shape: tuple[int, ...]) -> dict[str, float]:
+    """What a fresh process does: load, answer, close; gives what it took."""
     import numpy as np
 
     array = np.random.default_rng(0).random(shape, np.float32)
@@ -158,10 +170,10 @@ def measure(load: Load, shape: tuple[int, ...]) -> None:
     del loaded, output
     gc.collect()
     memory = {"peak": peak - before, "kept": resident_mib() - before}
-    print(json.dumps({"ready": ready - started, "answer": answered - started, **memory}))
+    return {"ready": ready - started, "answer": answered - started, **memory}
 
 
-def measure_memory(load: Load) -> None:
+def measure_memory(load: Load) -> dict[str, float]:
     """What a fresh process does to tell the memory of parameters from that of a computation: load, and read all of them."""
     before = forget_peak()
     network = load().network
@@ -171,7 +183,7 @@ def measure_memory(load: Load) -> None:
     else:
         for parameter in network.collect_params().values():
             parameter.data().sum().asnumpy()
-    print(json.dumps({"read": peak_mib() - before}))
+    return {"read": peak_mib() - before}
 
 
 def forget_peak() -> float:
@@ -209,6 +221,9 @@ def in_process(script: str, *arguments: str | Path, home: Path) -> str:
 
 def results(script: str, name: str, case: Case, folder: Path) -> dict[str, Results]:
     """What each variant took, a fresh process for each, in turn, so that what slows the machine down slows all of them."""
+    if is_quick():
+        once = json.loads(in_process(script, "try", name, folder, home=folder / "home"))
+        return {variant: Results([taken]) for variant, taken in once.items()}
     found = {variant: Results() for variant in case.variants}
     for _ in range(case.rounds):
         for variant, taken in found.items():
@@ -221,7 +236,8 @@ def results(script: str, name: str, case: Case, folder: Path) -> dict[str, Resul
 
 def report(case: Case, found: Mapping[str, Results]) -> None:
     """Print a table, and what it says of the goals."""
-    print(f"{case.title}, {case.weights:.0f} MiB of parameters, {case.rounds} rounds")
+    (rounds,) = {len(taken.taken) for taken in found.values()}
+    print(f"{case.title}, {case.weights:.0f} MiB of parameters, {rounds} round{'s' if rounds > 1 else ''}")
     names = ("ready", "median", "answer", "median", "MiB: read", "answer", "closed")
     print(f"  {'':<26}" + "".join(f"{name:>12}" for name in names))
     for variant, taken in found.items():
@@ -243,34 +259,68 @@ def machine() -> str:
     return ", ".join([here, *packages])
 
 
-def run(script: str, title: str, cases: Mapping[str, Case], prepare: Callable[[Path], None]) -> None:
+def run(script: str, title: str, cases: Mapping[str, Case]) -> None:
     """Do what the command line says: one measurement, or all of them in processes of their own.
 
     Args:
         script: The file that calls this; it is started again for each measurement.
         title: What is measured.
         cases: By name; one whose plugin is missing is left out. Names on the command line choose some.
-        prepare: Writes the files of all cases into a folder.
     """
     match sys.argv[1:]:
-        case ["prepare", folder]:
-            prepare(Path(folder))
+        case ["prepare", folder, *names]:
+            for prepare in dict.fromkeys(cases[name].prepare for name in names):
+                prepare(Path(folder))
         case ["measure", name, variant, folder]:
-            measure(cases[name].variants[variant](Path(folder)), cases[name].shape)
+            print(json.dumps(measure(cases[name].variants[variant](Path(folder)), cases[name].shape)))
         case ["memory", name, variant, folder]:
-            measure_memory(cases[name].variants[variant](Path(folder)))
-        case chosen:
-            _run_all(script, title, {name: case for name, case in cases.items() if not chosen or name in chosen})
+            print(json.dumps(measure_memory(cases[name].variants[variant](Path(folder)))))
+        case ["try", name, folder]:
+            print(json.dumps(_tried(cases[name], Path(folder))))
+        case _:
+            _run_all(script, title, _chosen(title, cases))
+
+
+def _tried(case: Case, folder: Path) -> dict[str, dict[str, float]]:
+    """What all variants take in this one process."""
+    return {
+        variant: measure(start(folder), case.shape) | measure_memory(start(folder)) for variant, start in case.variants.items()
+    }
+
+
+def quick_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that asks for a quick run."""
+    parser.add_argument("--quick", action="store_true", help="once each and small, to see that all runs; no figure counts")
+
+
+def _chosen(title: str, cases: Mapping[str, Case]) -> dict[str, Case]:
+    parser = argparse.ArgumentParser(description=f"Measure {title}.")
+    parser.add_argument("case", nargs="*", help=f"one of {', '.join(cases)}; none: all")
+    quick_option(parser)
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.case if name not in cases]
+    if unknown:
+        parser.error(f"no case is named {', '.join(unknown)}; there are {', '.join(cases)}")
+    if arguments.quick:
+        os.environ[QUICK] = "1"
+    return {name: case for name, case in cases.items() if not arguments.case or name in arguments.case}
 
 
 def _run_all(script: str, title: str, cases: Mapping[str, Case]) -> None:
     print(f"{title}\n{machine()}\n", flush=True)
+    if is_quick():
+        print("a quick run: it shows that everything runs, and no figure counts\n", flush=True)
+    found = {name: case for name, case in cases.items() if find_spec(case.plugin)}
+    for name, case in cases.items():
+        if name not in found:
+            print(f"{case.title}: left out, {case.plugin.replace('_', '-')} is not installed\n", flush=True)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        in_process(script, "prepare", folder, home=folder / "home")
-        for name, case in cases.items():
-            if find_spec(case.plugin):
-                report(case, results(script, name, case, folder))
+        in_process(script, "prepare", folder, *found, home=folder / "home")
+        for name, case in found.items():
+            report(case, results(script, name, case, folder))
+            if case.also:
+                case.also(folder)
     print(f"load at the end: {os.getloadavg()[0]:.1f}; above the number of cores it means that something else was running too")
 
 

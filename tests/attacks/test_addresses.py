@@ -75,7 +75,7 @@ def test_a_configured_address_that_decides_hides_no_other(
     "said",
     [
         {"artifact_id": "../../../evil"}, {"artifact_id": "/etc/evil"}, {"artifact_id": ".."}, {"artifact_id": "C:\\evil"},
-        {"artifact_id": "a\x00b"}, {"artifact_id": "con"}, {"artifact_id": "e" * 5000}, {"model_name": "../../evil"},
+        {"artifact_id": "a\x00b"}, {"artifact_id": "con"}, {"model_name": "../../evil"},
         {"model_name": "..\\..\\evil"}, {"application": "../../evil"}, {"application": "cv/../../../evil"},
     ],
 )  # fmt: skip

@@ -232,7 +232,7 @@ DIGESTS = {
 }
 COUNTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "more bytes than a document has": (
-        lambda: with_document(more=" " * MAX_DOCUMENT), "$", f"at most {MAX_DOCUMENT} bytes",
+        lambda: with_document(more=" " * MAX_DOCUMENT), "$", "expected at most 16.8 MB",
     ),
     "more artifacts": (
         lambda: with_document(artifacts=[{}] * (MAX_ARTIFACTS + 1)), "$.artifacts", f"at most {MAX_ARTIFACTS} entries",

@@ -41,18 +41,18 @@ def test_the_files_of_an_archive_are_those_that_were_packed(content: bytes) -> N
     assert {name: bytes(found.open(name).data) for name in found.names} == FILES
 
 
-def test_a_folder_has_its_files_by_their_names_and_their_paths(tmp_path: Path) -> None:
+def test_a_folder_has_its_files_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "deeper").mkdir()
     for name, content in FILES.items():
         (tmp_path / name).write_bytes(content)
     found = Folder(tmp_path)
     assert found.names == ("block_factory.py", "net.safetensors")
     assert bytes(found.open("net.safetensors").data) == make.SAFETENSORS
-    assert found.path("net.safetensors") == tmp_path / "net.safetensors"
+    assert found.folder == tmp_path
 
 
-def test_members_of_an_archive_have_no_paths() -> None:
-    assert packed(ARCHIVES["zip"]).path("net.safetensors") is None
+def test_the_members_of_an_archive_lie_in_no_folder() -> None:
+    assert packed(ARCHIVES["zip"]).folder is None
 
 
 @pytest.mark.parametrize("make_archive", [archives.zipped, archives.tarred], ids=["zip", "tar"])

@@ -1,4 +1,4 @@
-"""The directory of a zip file whose entries lie in it as they are, so that they can be mapped.
+"""The entries of a zip file, those that lie in it as they are as parts of the mapped file.
 
 Source of the format: PKWARE's APPNOTE.TXT, sections 4.3.7 (local file header) and 4.4.
 """
@@ -10,11 +10,11 @@ import struct
 from typing import TYPE_CHECKING
 
 from zoo_core.parameters.source import Source
-from zoo_core.wording import printable
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Mapping
+    from collections.abc import Container, KeysView
+    from typing import BinaryIO
 
 #: What a zip file begins with; the one that begins otherwise is no file of torch.
 MAGIC = b"PK\x03\x04"
@@ -40,26 +40,46 @@ STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1
 
 
-class Archive:
-    """The entries of a zip file.
+class ZipArchive:
+    """The entries of a zip file, as views of it; what is compressed is inflated within bounds.
+
+    For readers of files that are zip files inside, as ``.pth``, ``.pt2`` and TorchScript are. Nothing is written to the disk.
 
     Args:
-        source: The file.
-
-    Attributes:
-        entries: Name -> entry.
+        content: The bytes of the file, mapped or in memory; they are not copied.
+        name: What messages call it.
 
     Raises:
-        ParameterError: The file is no zip file, or a name stands twice in it.
+        ParameterError: The file is no whole zip file, or a name stands twice in it.
+
+    >>> import io, zipfile
+    >>> stream = io.BytesIO()
+    >>> with zipfile.ZipFile(stream, "w") as file:
+    ...     file.writestr("net/weights", b"1234")
+    >>> archive = ZipArchive(memoryview(stream.getvalue()), name="net.zip")
+    >>> list(archive.names), bytes(archive.stored("net/weights"))
+    (['net/weights'], b'1234')
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        infos = _directory(source)
-        self.entries: Mapping[str, zipfile.ZipInfo] = {info.filename: info for info in infos}
-        if len(self.entries) != len(infos):
-            raise source.malformed("two entries of the zip file have one name, and readers differ in which they take")
-        self._left = max(MAX_INFLATION * len(source.data), FREE_TOTAL)
+    def __init__(self, content: memoryview, *, name: str) -> None:
+        # It takes longer to import than a safetensors file takes to open.
+        import zipfile
+
+        self._source = Source(name, content)
+        try:
+            self._file = zipfile.ZipFile(Window(content))
+        except (*DAMAGED, zipfile.BadZipFile) as error:
+            raise self._source.malformed(f"is no whole zip file: {error}") from error
+        infos = self._file.infolist()
+        self._entries = {info.filename: info for info in infos}
+        if len(self._entries) != len(infos):
+            raise self._source.malformed("two entries of the zip file have one name, and readers differ in which they take")
+        self._left = max(MAX_INFLATION * len(content), FREE_TOTAL)
+
+    @property
+    def names(self) -> KeysView[str]:
+        """The entries' names, in the order of the directory."""
+        return self._entries.keys()
 
     def span(self, name: str) -> tuple[int, int]:
         """Where an entry's bytes lie: offset and size.
@@ -67,32 +87,57 @@ class Archive:
         Raises:
             ParameterError: There is no such entry, or it is compressed, encrypted or beyond the end.
         """
-        info = self.entries.get(name)
+        info = self._entries.get(name)
         if info is None:
             raise self._source.malformed(f"the zip file has no entry {name!r}")
         if info.compress_type != STORED or info.flag_bits & ENCRYPTED or info.compress_size != info.file_size:
-            raise self._source.malformed(f"entry {name!r} is compressed or encrypted; torch.save stores entries as they are")
-        start = self._content(info)
+            raise self._source.malformed(f"entry {name!r} is compressed or encrypted; torch stores entries as they are")
+        start = self._begin(info)
         if start + info.file_size > len(self._source.data):
             raise self._source.malformed(f"entry {name!r} goes beyond the end of the file")
         return start, info.file_size
 
-    def read(self, name: str) -> bytes:
-        """An entry's bytes, copied."""
-        start, size = self.span(name)
-        return bytes(self._source.data[start : start + size])
+    def stored(self, name: str) -> memoryview:
+        """An entry as it lies in the file, not copied.
 
-    def extracted(self, name: str) -> Source:
-        """An entry as a file of its own: where it is stored as it is, a part of the mapped file, else inflated.
+        Raises:
+            ParameterError: As for `span`.
+        """
+        start, size = self.span(name)
+        return self._source.data[start : start + size]
+
+    def content(self, name: str) -> memoryview:
+        """An entry's bytes: where it is stored as it is, as it lies in the file, else inflated.
 
         Raises:
             ParameterError: There is no such entry, it is encrypted or damaged, or it grows beyond all measure.
         """
-        info, place = self.entries.get(name), f"{self._source.name}: {printable(name)}"
+        info = self._entries.get(name)
         if info is not None and info.compress_type == DEFLATED:
-            return Source(place, memoryview(self._inflated(info)))
-        start, size = self.span(name)
-        return Source(place, self._source.data[start : start + size])
+            return memoryview(self._inflated(info))
+        return self.stored(name)
+
+    def write_without(self, unneeded: Container[str], stream: BinaryIO) -> None:
+        """Write a zip file whose directory lacks some entries; what lies in them stays.
+
+        Nothing is compared with its checksum, so that this costs as little as writing the file does.
+
+        Args:
+            unneeded: The names of the entries.
+            stream: Empty, and open for writing.
+
+        Raises:
+            ParameterError: The directory says what none can say.
+        """
+        import zipfile
+
+        stream.write(self._source.data[: self._file.start_dir])
+        try:
+            # It begins where the stream stands; closed, it writes the directory of what it believes to hold.
+            with zipfile.ZipFile(stream, "w") as archive:
+                archive.filelist = [info for name, info in self._entries.items() if name not in unneeded]
+        except (ValueError, OverflowError, struct.error) as error:
+            raise self._source.malformed(f"is no whole zip file: {error}") from error
 
     def _inflated(self, info: zipfile.ZipInfo) -> bytearray:
         import zipfile
@@ -107,14 +152,14 @@ class Archive:
         content = bytearray()
         try:
             # It stops at the size that the directory says.
-            with zipfile.ZipFile(Window(self._source.data)) as archive, archive.open(info) as stream:
+            with self._file.open(info) as stream:
                 while chunk := stream.read(CHUNK):
                     content += chunk
         except (*DAMAGED, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise self._source.malformed(f"entry {info.filename!r} cannot be read: {error}") from error
         return content
 
-    def _content(self, info: zipfile.ZipInfo) -> int:
+    def _begin(self, info: zipfile.ZipInfo) -> int:
         # The local header repeats the name and has other extra fields (torch aligns with them) than the directory.
         at, end = info.header_offset, info.header_offset + LOCAL_HEADER.size
         header = bytes(self._source.data[at:end]) if at >= 0 and end <= len(self._source.data) else b""
@@ -122,17 +167,6 @@ class Archive:
             raise self._source.malformed(f"entry {info.filename!r} does not lie where the directory says")
         name, extra = LOCAL_HEADER.unpack(header)
         return end + int(name) + int(extra)
-
-
-def _directory(source: Source) -> list[zipfile.ZipInfo]:
-    # It takes longer to import than a safetensors file takes to open.
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(Window(source.data)) as archive:
-            return archive.infolist()
-    except (*DAMAGED, zipfile.BadZipFile) as error:
-        raise source.malformed(f"the zip file's directory cannot be read: {error}") from error
 
 
 class Window(io.RawIOBase):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from zoo_core.errors import PackageNotInstalledError, ParameterError
 from zoo_core.frozen import FrozenDict
+from zoo_core.parameters.header import ALIASES_ENTRY, GOLDEN_PREFIX
 from zoo_core.parameters.program import ATEN, StoredProgram, is_program_name
 from zoo_core.wording import printable
 
@@ -45,9 +46,6 @@ DTYPES: Mapping[str, tuple[int, str]] = {
     "complex64": (8, "<c8"),
     "complex128": (16, "<c16"),
 }
-
-#: The header's entry that says which further names a stored tensor has.
-ALIASES_KEY = "zoo.aliases"
 
 #: NumPy 1.26 has no more dimensions.
 MAX_DIMENSIONS = 32
@@ -142,6 +140,12 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
         self.aliases: Mapping[str, str] = FrozenDict(self._checked_aliases())
 
     @cached_property
+    def state(self) -> Mapping[str, StoredTensor]:
+        """What fills a block, parameters and programs, by all names that each has; golden tensors are left aside."""
+        own = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(GOLDEN_PREFIX)}
+        return MappingProxyType(own | {name: self.tensors[stored] for name, stored in self.aliases.items()})
+
+    @cached_property
     def programs(self) -> Mapping[str, StoredProgram]:
         """The programs inside, by every name under which a SymbolBlock would take one.
 
@@ -160,15 +164,16 @@ class ParameterFile(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def _checked_aliases(self) -> dict[str, str]:
         try:
-            aliases = json.loads(self.header.get(ALIASES_KEY, "{}"))
+            aliases = json.loads(self.header.get(ALIASES_ENTRY, "{}"))
         except (ValueError, RecursionError) as error:
-            raise ParameterError(f"{self.name}: header entry {ALIASES_KEY} is no JSON: {error}") from error
+            raise ParameterError(f"{self.name}: header entry {ALIASES_ENTRY} is no JSON: {error}") from error
         if not isinstance(aliases, dict):
-            raise ParameterError(f"{self.name}: header entry {ALIASES_KEY} is no object of names")
+            raise ParameterError(f"{self.name}: header entry {ALIASES_ENTRY} is no object of names")
         for name, stored in aliases.items():
             if not isinstance(stored, str) or stored not in self.tensors or name in self.tensors:
                 raise ParameterError(
-                    f"{self.name}: header entry {ALIASES_KEY} ties {name!r} to {stored!r}; expected a new name and a stored one"
+                    f"{self.name}: header entry {ALIASES_ENTRY} ties {name!r} to {stored!r}; "
+                    "expected a new name and a stored one"
                 )
         return aliases
 

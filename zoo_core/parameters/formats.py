@@ -42,7 +42,7 @@ def format_of(source: Source) -> str:
     if looks_like_safetensors(head):
         return "safetensors"
     if head.startswith(archive.MAGIC):
-        return _format_of_zip(archive.Archive(source))
+        return _format_of_zip(archive.ZipArchive(source.data, name=source.name))
     if head.startswith(b"\x80") and PTH_LEGACY_MARK in head:
         return "pth-legacy"
     if head.startswith(PARAMS_MAGIC):
@@ -60,14 +60,14 @@ def looks_like_safetensors(head: bytes) -> bool:
     return head[4:9] == b"\0\0\0\0{"
 
 
-def state_dict_roots(content: archive.Archive) -> list[str]:
+def state_dict_roots(content: archive.ZipArchive) -> list[str]:
     """The folders of a zip file in which ``torch.save`` may have put a state dict; torch names the folder after the file."""
-    paths = (name.split("/") for name in content.entries)
+    paths = (name.split("/") for name in content.names)
     return [path[0] for path in paths if path[1:] == ["data.pkl"]]
 
 
-def _format_of_zip(content: archive.Archive) -> str:
-    paths = [name.split("/") for name in content.entries]
+def _format_of_zip(content: archive.ZipArchive) -> str:
+    paths = [name.split("/") for name in content.names]
     # One trace of a program is enough, whatever else lies there: an engine might look for that first.
     if any("code" in path[:-1] or path[-1] in ("constants.pkl", "bytecode.pkl") for path in paths):
         return "torchscript"

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 #: The last part of the name under which a SymbolBlock keeps its program; torch calls the state of a module's own so.
 PROGRAM_TENSOR = "_extra_state"
 
-#: The header's entry that describes the programs inside; for readers, since no decision rests on it.
-PROGRAMS_KEY = "zoo.programs"
-
 ATEN = "torch.aten"
 
 #: The format of a program's bytes -> the kind of program.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from zoo_core.parameters.archive import Archive
+from zoo_core.parameters.archive import ZipArchive
 from zoo_core.parameters.file import DTYPES, ParameterFile, StoredTensor, are_counts, is_shape
 from zoo_core.parameters.formats import PTH_LEGACY_MAGIC, state_dict_roots
 from zoo_core.parameters.pickled import OrderedDict, PickleMachine, kind, pairs
@@ -153,12 +153,11 @@ def read_zip(source: Source) -> ParameterFile:
     Raises:
         ParameterError: It holds anything but a state dict of tensors, or contradicts itself.
     """
-    archive = Archive(source)
+    archive = ZipArchive(source.data, name=source.name)
     (root,) = state_dict_roots(archive)
-    if f"{root}/byteorder" in archive.entries and archive.read(f"{root}/byteorder") != b"little":
+    if f"{root}/byteorder" in archive.names and bytes(archive.stored(f"{root}/byteorder")) != b"little":
         raise source.malformed("was written by a big-endian machine, whose byte order is not read")
-    start, size = archive.span(f"{root}/data.pkl")
-    pickle = Source(source.name, source.data[start : start + size])
+    pickle = Source(source.name, archive.stored(f"{root}/data.pkl"))
     found = PickleMachine(pickle, 0, NAMES, Storages()).run()
     tensors = _placed(source, found, lambda key: archive.span(f"{root}/data/{key}"))
     return ParameterFile(source.name, "pth", tensors)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from zoo_core.address import ARCHIVE_SUFFIXES, FILE_SUFFIXES, Address, described
 from zoo_core.artifact import ArtifactFile
@@ -87,8 +87,11 @@ class SingleRepository(Repository):
 
     def _document(self) -> dict[str, Any]:
         said = described(self._address)
-        # A relative address: that of a file on this machine is no other document's to name.
-        uri = f"./{urlsplit(self.url).path.rpartition('/')[2]}" if self._path is not None else self.url
+        parts = urlsplit(self.url)
+        # A relative address: that of a file on this machine, or one with a password, is no document's to name.
+        is_relative = self._path is not None or "@" in parts.netloc
+        name = parts.path.rpartition("/")[2]
+        uri = urlunsplit(("", "", f"./{name}", parts.query, "")) if is_relative else self.url
         item: dict[str, Any] = {"uri": uri, "sha256": self._address.sha256}
         if self._address.file_name.lower().endswith(ARCHIVE_SUFFIXES):
             item["name"] = ""

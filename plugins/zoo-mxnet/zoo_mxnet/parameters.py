@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import safetensors.numpy
 
-from zoo_core import InputError, LoadReport, ParameterError, listing, printable, sort_header
+from zoo_core import InputError, LoadReport, ParameterError, listing, printable, write_parameters
 from zoo_mxnet.arrays import DTYPES, FLOATS, agree, fill, is_initialized, shared
 from zoo_mxnet.framework import mx
 from zoo_mxnet.inspection import inspected
@@ -24,18 +21,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from zoo_core import ParameterFile
+    from zoo_core import ParameterFile, StoredTensor
 
     Array = npt.NDArray[np.generic]
 
-#: No parameter's name begins so: these tensors prove what a model computes.
-GOLDEN = "zoo.golden."
 #: What Gluon's export calls a program.
 SYMBOL_SUFFIX = "-symbol.json"
-#: The header's entry that says which names share one stored tensor.
-ALIASES = "zoo.aliases"
-#: The header's entry that describes the programs inside.
-PROGRAMS = "zoo.programs"
 #: PyTorch counts the batches that a batch norm has seen. Gluon does not, and only a momentum of None would read the count.
 _COUNTER = "num_batches_tracked"
 #: What a parameter can be filled from; bfloat16 is widened.
@@ -88,9 +79,8 @@ def load(block: Any, file: ParameterFile, *, strict: bool, dtype: str | None, co
     for filling in tree.fillings:
         filling.apply()
     ends: dict[Any, int] = defaultdict(int)
-    tensors = {name: file.tensors[source] for name, source in fit.sources.items()}
-    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
-        value = shared(file[tensor.name], _dtype(tensor.dtype, dtype, normalised=tree.is_normalised(name)))
+    for name, tensor in sorted(fit.sources.items(), key=lambda item: item[1].offset):
+        value = shared(tensor.numpy(), _dtype(tensor.dtype, dtype, normalised=tree.is_normalised(name)))
         # Two parameters over the same bytes would change together in training.
         fill(tree.parameters[name], value.copy() if tensor.offset < ends[tensor.source] else value, context)
         ends[tensor.source] = max(ends[tensor.source], tensor.offset + tensor.nbytes)
@@ -175,7 +165,7 @@ def _filling(prefix: str, holder: SymbolBlock, file: ParameterFile) -> Filling:
             f"{SymbolBlock.kind}",
             mismatched=(program.name,),
         )
-    weights = {name.removeprefix(prefix) for name in _stored_names(file) if name.startswith(prefix)} - {PROGRAM}
+    weights = {name.removeprefix(prefix) for name in file.state if name.startswith(prefix)} - {PROGRAM}
     return holder.filling(prepared(program.content, name=f"{file.name}: {printable(program.name)}", weights=weights))
 
 
@@ -190,7 +180,7 @@ class _Fit:
         shapes: Those that do not agree, by name: the block's and the file's.
     """
 
-    sources: Mapping[str, str]
+    sources: Mapping[str, StoredTensor]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     shapes: Mapping[str, str]
@@ -227,7 +217,7 @@ def _without_parameters(file: ParameterFile, missing: tuple[str, ...]) -> Parame
 
 
 def _compare(tree: _Tree, file: ParameterFile) -> _Fit:
-    stored = _stored_names(file)
+    stored = file.state
     counted = {f"{layer}{_COUNTER}" for layer in tree.batch_norms}
     names_of = defaultdict(list)
     for name, parameter in tree.parameters.items():
@@ -240,10 +230,10 @@ def _compare(tree: _Tree, file: ParameterFile) -> _Fit:
             continue
         found = present[0]
         file.check_tied(present)
-        if agree(file.tensors[stored[found]].shape, parameter.shape):
+        if agree(stored[found].shape, parameter.shape):
             sources[found] = stored[found]
         else:
-            shapes[found] = f"{list(parameter.shape)} in the block, {list(file.tensors[stored[found]].shape)} in the file"
+            shapes[found] = f"{list(parameter.shape)} in the block, {list(stored[found].shape)} in the file"
     for name, content in tree.programs.items():
         if name not in file.programs:
             missing.append(name)
@@ -266,14 +256,9 @@ def _is_same_program(file: ParameterFile, name: str, content: bytes | None) -> b
     return prepared(program.content, weights=weights, inputs=inspected(content).inputs).text().encode() == content
 
 
-def _stored_names(file: ParameterFile) -> dict[str, str]:
-    """The stored tensor behind each name; tied tensors are stored under one of their names."""
-    return {name: name for name in file.tensors if not name.startswith(GOLDEN)} | dict(file.aliases)
-
-
-def _refuse_what_mxnet_cannot_hold(names: Iterable[str], file: ParameterFile) -> None:
-    for name in names:
-        tensor = file.tensors[name]
+def _refuse_what_mxnet_cannot_hold(tensors: Iterable[StoredTensor], file: ParameterFile) -> None:
+    for tensor in tensors:
+        name = tensor.name
         if tensor.dtype not in _HELD:
             raise ParameterError(
                 f"{file.name}: {printable(name)} is {tensor.dtype}; MXNet holds {', '.join(_HELD)}", mismatched=(name,)
@@ -324,7 +309,6 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
     """
     tree = _tree(block)
     _refuse_nameless(block, tree.parameters)
-    _refuse_reserved(tree.parameters)
     names: dict[Any, str] = {}
     for name, held in (*tree.parameters.items(), *tree.programs.items()):
         names.setdefault(held, name)
@@ -335,32 +319,15 @@ def save(block: Any, target: Path | BinaryIO, header: Mapping[str, str], extra: 
         for layer in tree.batch_norms
         if f"{layer}running_mean" in tensors and f"{layer}gamma" not in tensors
     }
-    tensors |= {name: np.asarray(array, order="C") for name, array in extra.items()}
-    entries = dict(header)
-    if aliases:
-        entries[ALIASES] = json.dumps(aliases)
-    if tree.programs:
-        entries[PROGRAMS] = json.dumps(_described(tree.programs))
-    _write(tensors, entries, target)
-
-
-def _described(programs: Mapping[str, bytes | None]) -> dict[str, dict[str, str]]:
-    """What the header says of programs."""
-    return {
-        name: {"kind": SymbolBlock.kind, "sha256": hashlib.sha256(content or b"").hexdigest()}
-        for name, content in programs.items()
-    }
-
-
-def _write(tensors: dict[str, Array], metadata: dict[str, str], target: Path | BinaryIO) -> None:
-    if isinstance(target, Path):
-        safetensors.numpy.save_file(tensors, target, metadata=metadata)
-        with target.open("r+b") as file:
-            sort_header(file)
-    else:
-        content = io.BytesIO(safetensors.numpy.save(tensors, metadata=metadata))
-        sort_header(content)
-        target.write(content.getbuffer())
+    write_parameters(
+        target,
+        tensors,
+        header,
+        serializer=safetensors.numpy,
+        aliases=aliases,
+        programs={name: content for name, content in tree.programs.items() if content is not None},
+        extra={name: np.asarray(array, order="C") for name, array in extra.items()},
+    )
 
 
 def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
@@ -373,12 +340,6 @@ def _refuse_nameless(block: Any, parameters: Mapping[str, Any]) -> None:
             f"no attribute leads to {listing(nameless)}: assign each, as in self.scale = self.params.get('scale')",
             missing=nameless,
         )
-
-
-def _refuse_reserved(names: Iterable[str]) -> None:
-    for name in names:
-        if name.startswith(GOLDEN):
-            raise ParameterError(f"parameter {name!r}: names that begin with {GOLDEN!r} are reserved")
 
 
 def _value(name: str, tree: _Tree) -> Array:

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import math
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -98,10 +97,11 @@ def cut_exported(content: memoryview, name: str | None) -> bytes:
 
 def network_of(program: ExportedProgram) -> fx.GraphModule:
     """A program as a module: its parameters are the program's own, its constants are moved and converted with it."""
+    # torch would detach them as well, and warn of each; warnings are hushed for all threads or none.
+    bare = copy.copy(program)
+    bare._constants = _detached(program.constants)
     # Guards are Python text that torch would compile; the ranges of the inputs' shapes are checked without.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="A model attribute `", category=UserWarning)
-        network = program.module(check_guards=False)
+    network = bare.module(check_guards=False)
     # They raise; the mode of the graph is fixed, and a parent's mode must be free.
     del network.train, network.eval
     for module in network.modules():
@@ -110,6 +110,12 @@ def network_of(program: ExportedProgram) -> fx.GraphModule:
                 delattr(module, name)
                 module.register_buffer(name, value, persistent=False)
     return network
+
+
+def _detached(constants: Mapping[str, Any]) -> dict[str, Any]:
+    """Constants without gradients, those that are one tensor as one tensor."""
+    made = {id(value): value.detach() for value in constants.values() if isinstance(value, Tensor) and value.requires_grad}
+    return {name: made.get(id(value), value) for name, value in constants.items()}
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

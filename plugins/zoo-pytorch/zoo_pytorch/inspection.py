@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from zoo_core import ParameterError, printable
-from zoo_pytorch.archives import entries
+from zoo_pytorch.archives import ProgramArchive
 from zoo_pytorch.aten.names import is_path
 from zoo_pytorch.expressions import is_guard, is_shape
 
@@ -117,7 +117,7 @@ def inspect_exported(content: memoryview) -> ExportedArchive:
     Raises:
         ParameterError: It is damaged, or holds what could run when torch loads it.
     """
-    found = entries(content)
+    found = ProgramArchive(content).stored()
     for name in found:
         if not KNOWN.fullmatch(name):
             _refuse(f"has the entry {name!r}, which no program without compiled code and pickled weights has")

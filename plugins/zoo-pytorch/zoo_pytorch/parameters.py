@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from zoo_core import LoadReport, ParameterError, ParameterFile, listing, printable, read_model_file, sort_header
+from zoo_core import LoadReport, ParameterError, ParameterFile, listing, printable, read_model_file, write_parameters
 from zoo_pytorch.assigning import assign_plainly
 from zoo_pytorch.construction import left_on_meta
 from zoo_pytorch.holders import STATE, Filled, empty_programs, fill, programs_of, unchanged_programs
@@ -27,8 +24,7 @@ from zoo_pytorch.weights import like, place, tensors_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-#: Tensors under this prefix are not parameters: an author's golden inputs and outputs.
-GOLDEN = "zoo.golden."
+    from zoo_core import StoredTensor
 
 
 def load_parameters(
@@ -106,26 +102,20 @@ def save_parameters(
     if empty := empty_programs(block):
         raise ParameterError(f"without a program yet: {listing(empty)}. Load parameters first", missing=empty)
     tensors, aliases = _untied(state | _once({name: state[name] for name in found}))
-    tensors |= {name: torch.from_numpy(array.copy()) for name, array in extra.items()}
-    metadata = dict(header) | ({"zoo.aliases": json.dumps(aliases)} if aliases else {})
-    if found:
-        metadata["zoo.programs"] = json.dumps(
-            {name: {"kind": kind, "sha256": sha256(as_bytes(state[name])).hexdigest()} for name, kind in found.items()}
-        )
-    if isinstance(target, Path):
-        safetensors.torch.save_file(tensors, target, metadata)
-        with target.open("r+b") as file:
-            sort_header(file)
-    else:
-        content = io.BytesIO(safetensors.torch.save(tensors, metadata))
-        sort_header(content)
-        target.write(content.getbuffer())
+    write_parameters(
+        target,
+        tensors,
+        header,
+        serializer=safetensors.torch,
+        aliases=aliases,
+        programs={name: as_bytes(state[name]) for name in found},
+        extra={name: torch.from_numpy(array.copy()) for name, array in extra.items()},
+    )
 
 
 def _tensors(file: ParameterFile, own: Mapping[str, Any], filled: Filled) -> tuple[dict[str, Tensor], list[list[str]]]:
     """The file's tensors by all their names, those that are tied as one object; and which names are tied."""
-    tensors = {name: _tensor(file, name) for name in file.tensors if not name.startswith(GOLDEN)}
-    tensors |= {name: _tensor(file, stored) for name, stored in file.aliases.items()}
+    tensors = {name: _tensor(file, stored) for name, stored in file.state.items()}
     tensors |= {name: value for name, value in filled.values.items() if name not in tensors}
     ties = _tied_names(file, tensors, own, filled)
     _share_tied(file, tensors, own, ties)
@@ -135,12 +125,11 @@ def _tensors(file: ParameterFile, own: Mapping[str, Any], filled: Filled) -> tup
     return tensors | programs, ties
 
 
-def _tensor(file: ParameterFile, name: str) -> Tensor:
+def _tensor(file: ParameterFile, stored: StoredTensor) -> Tensor:
     """A tensor over the mapped file."""
-    stored = file.tensors[name]
     dtype = getattr(torch, stored.dtype, None)
     if not isinstance(dtype, torch.dtype):
-        raise ParameterError(f"{file.name}: tensor {name!r} has the dtype {stored.dtype}, which this PyTorch lacks")
+        raise ParameterError(f"{file.name}: tensor {stored.name!r} has the dtype {stored.dtype}, which this PyTorch lacks")
     return torch.from_numpy(stored.raw()).view(dtype)
 
 
@@ -316,8 +305,6 @@ def _misfit(file: ParameterFile, report: LoadReport, mismatched: Iterable[str]) 
 
 def _refuse_unwritable(state: Mapping[str, Any]) -> None:
     for name, value in state.items():
-        if name.startswith(GOLDEN):
-            raise ParameterError(f"parameter {name!r}: names that begin with {GOLDEN!r} are reserved")
         if not isinstance(value, Tensor):
             raise ParameterError(f"{name!r} of the block is {type(value).__name__}, and only tensors can be saved")
     empty = [name for name, value in state.items() if is_lazy(value) or value.is_meta]

@@ -1,16 +1,17 @@
-"""Programs of every kind as networks, and networks as programs: what differs between the kinds is told here."""
+"""Programs of every kind as networks, and networks as programs: a class for each kind tells how it differs."""
 
 from __future__ import annotations
 
 import inspect
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,7 @@ from zoo_pytorch import aten, exported, script
 from zoo_pytorch.references import Reference, bind
 from zoo_pytorch.weights import place, tensors_of
 
-ATEN, EXPORT, SCRIPT = "torch.aten", "torch.export", "torchscript"
-KINDS = (ATEN, EXPORT, SCRIPT)
+FOLLOWS, FIXED = "follows train() and eval()", "fixed when it was made"
 
 Given: TypeAlias = "ExportedProgram | torch.jit.ScriptModule | str | os.PathLike[str] | bytes"
 
@@ -38,30 +38,6 @@ def only_data(is_data: bool) -> Iterator[None]:
         yield
     finally:
         _only_data.reset(token)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A program and the network that it is.
-
-    Attributes:
-        kind: ``torch.aten``, ``torch.export`` or ``torchscript``.
-        source: Makes its bytes, which takes a while where it came with its weights.
-        network: It as a module, whose weights are on the meta device where nobody gave them.
-        is_complete: Whether the weights came with it.
-        references: Attributes of TorchScript that hold parameters a second time, which `bind` keeps right.
-    """
-
-    kind: str
-    source: Callable[[], Tensor]
-    network: nn.Module
-    is_complete: bool
-    references: tuple[Reference, ...] = ()
-
-    @cached_property
-    def content(self) -> Tensor:
-        """Its bytes without weights, ``uint8[bytes]``."""
-        return self.source()
 
 
 def as_bytes(content: object) -> memoryview:
@@ -88,26 +64,275 @@ def is_same(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.shape == other.shape and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu()))
 
 
+# The kinds.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Program(ABC):
+    """A program and the network that it is.
+
+    Attributes:
+        kind: What its bytes are.
+        is_data: Whether it is built from a closed list of operators, and so may always be taken.
+        source: Makes its bytes, which takes a while where it came with its weights.
+        network: It as a module, whose weights are on the meta device where nobody gave them.
+        is_complete: Whether the weights came with it.
+        references: Attributes of TorchScript that hold parameters a second time, which `bind` keeps right.
+        reason: Why an exported graph is not kept as ``torch.aten``; "" where it is, and where nobody tried.
+    """
+
+    kind: ClassVar[str]
+    is_data: ClassVar[bool] = False
+
+    source: Callable[[], Tensor]
+    network: nn.Module
+    is_complete: bool
+    references: tuple[Reference, ...] = ()
+    reason: str = ""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, content: Tensor) -> Program:
+        """Build the network of bytes of this kind; what is no data is inspected before torch sees it, as far as it can be.
+
+        Raises:
+            ParameterError: They are damaged or doctored.
+        """
+
+    @cached_property
+    def content(self) -> Tensor:
+        """Its bytes without weights, ``uint8[bytes]``."""
+        return self.source()
+
+    @property
+    def mode(self) -> str:
+        """What `train` and `eval` do to it."""
+        return FIXED
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """The names at which it can be cut, in the order in which they are computed."""
+
+    def cut(self, name: str | None) -> Program:
+        """It up to a named result, or without its last operator (None); the remaining weights are the same tensors.
+
+        Raises:
+            InputError: It has no such result, or is of a kind that cannot be cut.
+        """
+        ending = as_tensor(self._ending(name))
+        found = replace(self.read(ending), source=lambda: ending, is_complete=self.is_complete, reason=self.reason)
+        held = tensors_of(self.network)
+        for each in tensors_of(found.network):
+            place(found.network, each, held[each])
+        found.network.train(self.network.training)
+        return found
+
+    @abstractmethod
+    def _ending(self, name: str | None) -> bytes:
+        """The bytes of what `cut` gives."""
+
+    def _check_output(self, name: str | None) -> None:
+        known = self.outputs
+        if name is not None and name not in known:
+            near, has = did_you_mean(name, known), listing(known, near_to=name)
+            raise InputError(f"no output is named {printable(name)!r}{near}; the program has {has}")
+
+    @property
+    def constants_bytes(self) -> int:
+        """The size of the tensors that stay inside, where no parameter file shows them and nothing trains them."""
+        weights = self.network.state_dict()
+        return sum(value.nbytes for name, value in self.network.named_buffers() if name not in weights)
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """Its arguments by the names that its author gave them."""
+        return inspect.signature(self.network.forward)
+
+    def bind(self, network: nn.Module) -> None:
+        """Let attributes that hold parameters a second time hold those that stand under their names now.
+
+        Args:
+            network: Its own, or a replica.
+        """
+        if self.references and isinstance(network, torch.jit.ScriptModule):
+            bind(network, self.references)
+
+    @abstractmethod
+    def check_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
+        """Refuse to convert a network whose graph names a floating dtype: it would mix two.
+
+        Args:
+            convert: What is about to be done to each of its tensors.
+
+        Raises:
+            ParameterError: It would convert the weights; the message names the node.
+        """
+
+    def moved(self, device: torch.device) -> Program:
+        """It with what is inside on a device where its weights are already.
+
+        Args:
+            device: Where operators are to make their values, and constants to be.
+        """
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AtenProgram(Program):
+    """A graph of operators from a closed list."""
+
+    kind = "torch.aten"
+    is_data = True
+
+    network: aten.AtenNetwork
+
+    @classmethod
+    def read(cls, content: Tensor) -> AtenProgram:
+        """Its weights have no values."""
+        return cls(source=lambda: content, network=aten.read_program(as_bytes(content)), is_complete=False)
+
+    @property
+    def mode(self) -> str:
+        """Its batch norms and dropouts switch."""
+        return FOLLOWS
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The nodes that give a tensor."""
+        return aten.facts_of(self.network).outputs
+
+    def _ending(self, name: str | None) -> bytes:
+        self._check_output(name)
+        content = as_bytes(self.content)
+        return aten.without_last_block(content) if name is None else aten.cut_program(content, name)
+
+    def check_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
+        """The network does it by itself as well."""
+        self.network.check_conversion(convert)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExportProgram(Program):
+    """A graph of any operators, as ``torch.export.save`` writes it."""
+
+    kind = "torch.export"
+
+    @classmethod
+    def read(cls, content: Tensor) -> ExportProgram:
+        """It keeps an archive's weights, and is then written anew without them."""
+        network, bare, is_complete = exported.read_exported(as_bytes(content))
+        return cls(source=lambda: as_tensor(bare) if is_complete else content, network=network, is_complete=is_complete)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The nodes that give a tensor."""
+        return exported.output_names(as_bytes(self.content))
+
+    def _ending(self, name: str | None) -> bytes:
+        self._check_output(name)
+        return exported.cut_exported(as_bytes(self.content), name)
+
+    def check_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
+        """Asked each time: the graph is torch's own."""
+        _check_conversion(self.network, convert, exported.fixed_dtype)
+
+    def moved(self, device: torch.device) -> ExportProgram:
+        """Itself: the graph is changed."""
+        exported.retarget(self.network, device)
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScriptProgram(Program):
+    """TorchScript, traced or scripted."""
+
+    kind = "torchscript"
+
+    network: torch.jit.ScriptModule
+
+    @classmethod
+    def read(cls, content: Tensor) -> ScriptProgram:
+        """It keeps an archive's weights, and is then written anew without them."""
+        network, references, is_complete = script.read_script(as_bytes(content))
+        source = (lambda: as_tensor(script.write_script(network, references))) if is_complete else lambda: content
+        return cls(source=source, network=network, is_complete=is_complete, references=references)
+
+    @property
+    def mode(self) -> str:
+        """Scripted code follows where it asks for the mode, a trace never does."""
+        return FOLLOWS if script.follows_mode(self.network) else FIXED
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """None: TorchScript does not keep names."""
+        return ()
+
+    def _ending(self, name: str | None) -> bytes:
+        raise InputError("a TorchScript program cannot be cut: export the network with torch.export.export instead")
+
+    @property
+    def constants_bytes(self) -> int:
+        """Those of its archive, which the network does not show."""
+        return script.constants_bytes(as_bytes(self.content))
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """TorchScript's own: its ``forward`` has none that Python knows."""
+        return script.signature(self.network)
+
+    def check_conversion(self, convert: Callable[[Tensor], Tensor]) -> None:
+        """Asked of the code, where attributes that hold parameters fix nothing."""
+        self.bind(self.network)
+        _check_conversion(self.network, convert, script.fixed_dtype)
+
+    def moved(self, device: torch.device) -> ScriptProgram:
+        """Read again where it has constants, which stay on the device that they are read to."""
+        if not self.constants_bytes:
+            return self
+        network = script.read_script(as_bytes(self.content), device).network
+        for name, tensor in tensors_of(self.network).items():
+            place(network, name, tensor)
+        network.train(self.network.training)
+        self.bind(network)
+        return replace(self, source=lambda: self.content, network=network)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _check_conversion(network: Network, convert: Callable[[Tensor], Tensor], fixed_dtype: Callable[[Network], str]) -> None:
+    # A frozen network has none that would tell, and constants that nobody converts.
+    dtypes = {value.dtype for value in tensors_of(network).values() if value.is_floating_point()} or {torch.float32}
+    changed = {dtype: found for dtype in dtypes if (found := convert(torch.empty(0, dtype=dtype)).dtype) != dtype}
+    if changed and (fixed := fixed_dtype(network)):
+        (dtype, found), *_ = changed.items()
+        raise ParameterError(
+            f"the program cannot be converted from {dtype} to {found}: {fixed} fixes its dtype; convert the original "
+            "module and export it again"
+        )
+
+
+_KINDS: dict[str, type[Program]] = {each.kind: each for each in (AtenProgram, ExportProgram, ScriptProgram)}
+KINDS = tuple(_KINDS)
+
+
+# What is a program.
+
+
 def read_program(content: Tensor) -> Program:
     """Build the network of a program; what is no data is inspected before torch sees it, as far as it can be.
 
     Raises:
         ParameterError: It is no program of PyTorch, damaged, doctored, or of a kind that must not be taken now.
     """
-    data = as_bytes(content)
-    kind = program_kind(data)
-    if kind not in KINDS:
-        raise ParameterError(f"a SymbolBlock of PyTorch takes programs of the kinds {', '.join(KINDS)}; this one is {kind}")
-    if kind == ATEN:
-        return Program(kind, lambda: content, aten.read_program(data), False)
-    if _only_data.get():
-        raise ParameterError(f"the program is {kind}, which can run code, and the file that is loaded was taken for data")
-    if kind == EXPORT:
-        network, bare, is_complete = exported.read_exported(data)
-        return Program(kind, lambda: as_tensor(bare) if is_complete else content, network, is_complete)
-    compiled, references, is_complete = script.read_script(data)
-    source = (lambda: as_tensor(script.write_script(compiled, references))) if is_complete else lambda: content
-    return Program(kind, source, compiled, is_complete, references)
+    name = program_kind(as_bytes(content))
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise ParameterError(f"a SymbolBlock of PyTorch takes programs of the kinds {', '.join(KINDS)}; this one is {name}")
+    if _only_data.get() and not kind.is_data:
+        raise ParameterError(f"the program is {name}, which can run code, and the file that is loaded was taken for data")
+    return kind.read(content)
 
 
 def program_of(given: Given) -> Program:
@@ -143,150 +368,37 @@ def _content_of(path: Path) -> memoryview:
 
 def _of_content(content: memoryview) -> Program:
     program = read_program(as_tensor(content))
-    if program.kind != EXPORT or not program.is_complete:
+    if not isinstance(program, ExportProgram) or not program.is_complete:
         return program
     # The content is what the inspection left of the archive.
-    return _as_aten(exported.read_whole(as_bytes(program.content), tensors_of(program.network))) or program
+    whole = exported.read_whole(as_bytes(program.content), tensors_of(program.network))
+    try:
+        return _as_aten(whole)
+    except aten.NotExpressible as error:
+        return replace(program, reason=str(error))
 
 
 def _of_exported(given: ExportedProgram) -> Program:
-    as_data = _as_aten(given)
-    if as_data is not None:
-        return as_data
+    try:
+        return _as_aten(given)
+    except aten.NotExpressible as error:
+        reason = str(error)
     network = exported.network_of(given)
     network.train(exported.is_training(given))
     bare = as_tensor(exported.write_exported(given))
-    return Program(EXPORT, lambda: bare, network, True)
+    return ExportProgram(source=lambda: bare, network=network, is_complete=True, reason=reason)
 
 
-def _as_aten(given: ExportedProgram) -> Program | None:
-    try:
-        content = aten.write_program(given)
-    except aten.NotExpressible:
-        return None
+def _as_aten(given: ExportedProgram) -> AtenProgram:
+    content = aten.write_program(given)
     network = aten.read_program(content)
     for name in network.state_dict():
         place(network, name, given.state_dict[name])
     network.train(exported.is_training(given))
-    return Program(ATEN, lambda: as_tensor(content), network, True)
+    return AtenProgram(source=lambda: as_tensor(content), network=network, is_complete=True)
 
 
-def _of_script(given: torch.jit.ScriptModule) -> Program:
+def _of_script(given: torch.jit.ScriptModule) -> ScriptProgram:
     references = script.prepare(given)
     bare = as_tensor(script.write_script(given, references))
-    return Program(SCRIPT, lambda: bare, given, True, references)
-
-
-def output_names(program: Program) -> tuple[str, ...]:
-    """The names at which it can be cut, in the order in which they are computed; none for TorchScript."""
-    if program.kind == ATEN:
-        return aten.outputs(as_bytes(program.content))
-    return exported.output_names(as_bytes(program.content)) if program.kind == EXPORT else ()
-
-
-def cut(program: Program, name: str | None) -> Program:
-    """The program up to a named result, or without its last operator (None); the remaining weights are the same tensors.
-
-    Raises:
-        InputError: It has no such result, or is of a kind that cannot be cut.
-    """
-    if program.kind == SCRIPT:
-        raise InputError("a TorchScript program cannot be cut: export the network with torch.export.export instead")
-    known = output_names(program)
-    if name is not None and name not in known:
-        raise InputError(
-            f"no output is named {printable(name)!r}{did_you_mean(name, known)}; the program has {listing(known, near_to=name)}"
-        )
-    content = as_bytes(program.content)
-    if program.kind == EXPORT:
-        ending = exported.cut_exported(content, name)
-    else:
-        ending = aten.without_last_block(content) if name is None else aten.cut_program(content, name)
-    found = replace(read_program(as_tensor(ending)), source=lambda: as_tensor(ending), is_complete=program.is_complete)
-    held = tensors_of(program.network)
-    for each in tensors_of(found.network):
-        place(found.network, each, held[each])
-    found.network.train(program.network.training)
-    return found
-
-
-def mode_text(program: Program) -> str:
-    """What `train` and `eval` do to it."""
-    follows = program.kind == ATEN or (
-        isinstance(program.network, torch.jit.ScriptModule) and script.follows_mode(program.network)
-    )
-    return "follows train() and eval()" if follows else "fixed when it was made"
-
-
-def constants_bytes(program: Program) -> int:
-    """The size of the tensors that stay inside the program, where no parameter file shows them and nothing trains them."""
-    if program.kind == SCRIPT:
-        return script.constants_bytes(as_bytes(program.content))
-    weights = program.network.state_dict()
-    return sum(value.nbytes for name, value in program.network.named_buffers() if name not in weights)
-
-
-def signature(program: Program) -> inspect.Signature:
-    """The arguments of the program by the names that its author gave them."""
-    if isinstance(program.network, torch.jit.ScriptModule):
-        return script.signature(program.network)
-    return inspect.signature(program.network.forward)
-
-
-def bind_references(program: Program, network: nn.Module) -> None:
-    """Let attributes that hold parameters a second time hold those that stand under their names now.
-
-    Args:
-        program: The program.
-        network: Its own, or a replica.
-    """
-    if program.references and isinstance(network, torch.jit.ScriptModule):
-        bind(network, program.references)
-
-
-def check_conversion(program: Program, convert: Callable[[Tensor], Tensor]) -> None:
-    """Refuse to convert a network whose graph names a floating dtype: it would mix two.
-
-    Args:
-        program: The program.
-        convert: What is about to be done to each of its tensors.
-
-    Raises:
-        ParameterError: It would convert the weights; the message names the node.
-    """
-    if isinstance(program.network, aten.AtenNetwork):
-        program.network.check_conversion(convert)
-        return
-    # A frozen network has none that would tell, and constants that nobody converts.
-    dtypes = {value.dtype for value in tensors_of(program.network).values() if value.is_floating_point()} or {torch.float32}
-    changed = {dtype: found for dtype in dtypes if (found := convert(torch.empty(0, dtype=dtype)).dtype) != dtype}
-    if not changed:
-        return
-    network = program.network
-    bind_references(program, network)
-    fixed = script.fixed_dtype(network) if isinstance(network, torch.jit.ScriptModule) else exported.fixed_dtype(network)
-    if fixed:
-        (dtype, found), *_ = changed.items()
-        raise ParameterError(
-            f"the program cannot be converted from {dtype} to {found}: {fixed} fixes its dtype; convert the original "
-            "module and export it again"
-        )
-
-
-def moved(program: Program, device: torch.device) -> Program:
-    """The program with what is inside on a device where its weights are already.
-
-    Args:
-        program: The program.
-        device: Where operators are to make their values, and constants to be.
-    """
-    if isinstance(program.network, torch.jit.ScriptModule) and constants_bytes(program):
-        network = script.read_script(as_bytes(program.content), device).network
-        for name, tensor in tensors_of(program.network).items():
-            place(network, name, tensor)
-        network.train(program.network.training)
-        bind_references(program, network)
-        return replace(program, source=lambda: program.content, network=network)
-    if program.kind == EXPORT:
-        exported.retarget(program.network, device)
-    return program
+    return ScriptProgram(source=lambda: bare, network=given, is_complete=True, references=references)

@@ -12,7 +12,6 @@ import copy
 import inspect
 import io
 import os
-import warnings
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.jit._recursive import wrap_cpp_module
 
 from zoo_core import ParameterError, listing
-from zoo_pytorch.archives import entries, names, without, written
+from zoo_pytorch.archives import ProgramArchive, written
 from zoo_pytorch.references import Reference, bind, find_references, loose_tensors, nodes_in
 from zoo_pytorch.weights import empty, place, tensors_of
 
@@ -60,20 +60,18 @@ def write_script(network: torch.jit.ScriptModule, references: Sequence[Reference
     Raises:
         ParameterError: TorchScript cannot save it.
     """
-    stream = io.BytesIO()
-    with _undeprecated():
-        try:
-            torch.jit.save(_without_values(network, references), stream)
-        except ParameterError:
-            raise
-        except Exception as error:  # C++ raises what it likes
-            raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
-    return written(_needed(memoryview(stream.getvalue())) | {OUTSIDE: memoryview(b"")})
+    try:
+        # What `torch.jit.save` calls when it has warned that it is deprecated.
+        content = _without_values(network, references).save_to_buffer()
+    except ParameterError:
+        raise
+    except Exception as error:  # C++ raises what it likes
+        raise ParameterError(f"the TorchScript program cannot be saved: {_first_line(error)}") from error
+    return written(_needed(memoryview(content)) | {OUTSIDE: memoryview(b"")})
 
 
 def _needed(content: memoryview) -> dict[str, memoryview]:
-    found = entries(content, inflated=True)
-    return {name: value for name, value in found.items() if _is_needed(name)}
+    return {name: value for name, value in ProgramArchive(content).contents().items() if _is_needed(name)}
 
 
 def _is_needed(name: str) -> bool:
@@ -93,24 +91,35 @@ def read_script(content: memoryview, device: torch.device | None = None) -> Scri
         ParameterError: TorchScript cannot read it, or it is none that a block can run and save.
     """
     # Never what only describes lines of code: damaged, it ends the process.
-    found = names(content)
-    with _file(content, {name for name in found if not _is_needed(name)}) as file, _undeprecated():
+    archive = ProgramArchive(content)
+    with _file(archive, {name for name in archive.names if not _is_needed(name)}) as file:
         try:
-            network = torch.jit.load(file, map_location=device or torch.device("cpu"))  # type: ignore[no-untyped-call]  # torch's is untyped
+            network = _loaded(file, device or torch.device("cpu"))
         except Exception as error:  # C++ raises what it likes
             raise ParameterError(f"the TorchScript program cannot be read: {_first_line(error)}") from error
     references = prepare(network)
-    if OUTSIDE in found:
+    if OUTSIDE in archive.names:
         empty(network, set(network.state_dict()))
         bind(network, references)
-    return Script(network, references, OUTSIDE not in found)
+    return Script(network, references, OUTSIDE not in archive.names)
+
+
+def _loaded(file: str | BinaryIO, device: torch.device) -> torch.jit.ScriptModule:
+    """What ``torch.jit.load`` gives; it would warn that it is deprecated, and warnings are hushed for all threads or none."""
+    unit = torch._C.CompilationUnit()
+    if isinstance(file, str):
+        module = torch._C.import_ir_module(unit, file, device, {}, False)  # type: ignore[call-arg]  # the stub lacks the last
+    else:
+        module = torch._C.import_ir_module_from_buffer(unit, file.read(), device, {}, False)  # type: ignore[call-arg, arg-type]
+    network: torch.jit.ScriptModule = wrap_cpp_module(module)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return network
 
 
 @contextmanager
-def _file(content: memoryview, unneeded: Container[str]) -> Iterator[str | BinaryIO]:
+def _file(archive: ProgramArchive, unneeded: Container[str]) -> Iterator[str | BinaryIO]:
     """An archive without some entries, as torch reads it fastest: of bytes in memory it makes three copies first."""
     with _memory() as stream:
-        without(content, unneeded, stream)
+        archive.write_without(unneeded, stream)
         stream.flush()
         path = Path(f"/proc/self/fd/{stream.fileno()}") if not isinstance(stream, io.BytesIO) else None
         if path is not None and path.exists():
@@ -182,14 +191,6 @@ def _without_values(network: torch.jit.ScriptModule, references: Sequence[Refere
     return copied
 
 
-@contextmanager
-def _undeprecated() -> Iterator[None]:
-    """No warning that TorchScript is deprecated: its user has a published program, and no choice."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
-        yield
-
-
 def follows_mode(network: torch.jit.ScriptModule) -> bool:
     """Whether the code asks if it trains, as scripted code does where it matters."""
     return any(node.s("name") == "training" for node in _nodes(network) if node.kind() == "prim::GetAttr")
@@ -197,7 +198,7 @@ def follows_mode(network: torch.jit.ScriptModule) -> bool:
 
 def constants_bytes(content: memoryview) -> int:
     """The size of the tensors inside the program that are no weights, as a frozen network's."""
-    return sum(len(value) for name, value in entries(content, inflated=True).items() if name.startswith("constants/"))
+    return sum(len(value) for name, value in ProgramArchive(content).contents().items() if name.startswith("constants/"))
 
 
 def fixed_dtype(network: torch.jit.ScriptModule) -> str:

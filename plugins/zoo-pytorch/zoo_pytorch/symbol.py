@@ -42,7 +42,7 @@ def check_conversion(network: nn.Module, dtype: torch.dtype) -> None:
     for path, module in network.named_modules():
         if isinstance(module, SymbolBlock) and module._program is not None:
             try:
-                programs.check_conversion(module._program, lambda tensor: tensor.to(dtype))
+                module._program.check_conversion(lambda tensor: tensor.to(dtype))
             except ParameterError as error:
                 raise ParameterError(f"{path or 'the block'}: {error}") from error
 
@@ -83,11 +83,12 @@ class SymbolBlock(nn.Module):
         Args:
             program: A ``torch.export.ExportedProgram``, a TorchScript module (traced or scripted), or the path or content of a
                 file: TorchScript (``.pt``), an exported program (``.pt2``) or ``torch.aten`` (JSON). An exported one becomes
-                ``torch.aten`` where its operators allow it, which loads quickly, is data and follows `train` and `eval`. The
-                weights are shared with an object, not copied, and the block starts in the object's mode. Export in training
-                mode where dropout matters: in evaluation mode a TransformerEncoder, for one, exports without the dropout of
-                attention, which `train` cannot bring back. A graph does not say its mode: where all its dropout is always on,
-                or all its batch norms are frozen, they look as if they followed the mode, and `train` and `eval` switch them.
+                ``torch.aten`` where its operators allow it, which loads quickly, is data and follows `train` and `eval`; else
+                `kind_reason` tells why not. The weights are shared with an object, not copied, and the block starts in the
+                object's mode. Export in training mode where dropout matters: in evaluation mode a TransformerEncoder, for one,
+                exports without the dropout of attention, which `train` cannot bring back. A graph does not say its mode: where
+                all its dropout is always on, or all its batch norms are frozen, they look as if they followed the mode, and
+                `train` and `eval` switch them.
             output: End at this result instead; one of `outputs`.
 
         Raises:
@@ -97,7 +98,7 @@ class SymbolBlock(nn.Module):
         """
         block = cls()
         found = programs.program_of(program)
-        block._hold(found if output is None else programs.cut(found, output), is_training=found.network.training)
+        block._hold(found if output is None else found.cut(output), is_training=found.network.training)
         return block
 
     @property
@@ -106,24 +107,33 @@ class SymbolBlock(nn.Module):
         return self._program.kind if self._program else ""
 
     @property
+    def kind_reason(self) -> str:
+        """Why `from_program` kept an exported program as ``torch.export``, such as an operator; "" for all others.
+
+        Such a program is no data: whoever loads its file must trust it, and `train` and `eval` do not switch it. The reason is
+        not saved.
+        """
+        return self._program.reason if self._program else ""
+
+    @property
     def mode(self) -> str:
         """What `train` and `eval` do to the program."""
-        return programs.mode_text(self._program) if self._program else ""
+        return self._program.mode if self._program else ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of results at which ``output=`` may cut, in the order in which they are computed; none for TorchScript."""
-        return programs.output_names(self._program) if self._program else ()
+        return self._program.outputs if self._program else ()
 
     @property
     def constants_bytes(self) -> int:
         """The size of the tensors inside the program, such as a frozen one's weights, which nothing trains."""
-        return programs.constants_bytes(self._program) if self._program else 0
+        return self._program.constants_bytes if self._program else 0
 
     @property
     def signature(self) -> inspect.Signature:
         """The arguments of the program, by the names that its author gave them."""
-        return programs.signature(self._held())
+        return self._held().signature
 
     @property
     def zoo_factory(self) -> Symbol:
@@ -139,7 +149,7 @@ class SymbolBlock(nn.Module):
             InputError: The program has several outputs, or is TorchScript.
         """
         block = type(self)()
-        block._hold(programs.cut(self._held(), None), is_training=self.training)
+        block._hold(self._held().cut(None), is_training=self.training)
         return block
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -153,7 +163,7 @@ class SymbolBlock(nn.Module):
         if network is None or self._program is None:
             raise ParameterError(EMPTY)
         if self._program.references:
-            programs.bind_references(self._program, network)
+            self._program.bind(network)
         return network(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
@@ -183,7 +193,8 @@ class SymbolBlock(nn.Module):
             return "empty"
         count = sum(parameter.numel() for parameter in self._program.network.parameters())
         inside = f", {bytes_text(self.constants_bytes)} of constants inside" if self.constants_bytes else ""
-        return f"{self.kind}, {count} parameters{inside}, mode: {self.mode}"
+        reason = f", not torch.aten: {self.kind_reason}" if self.kind_reason else ""
+        return f"{self.kind}, {count} parameters{inside}, mode: {self.mode}{reason}"
 
     def __repr__(self) -> str:
         # Not the tree of the graph: it has a thousand lines and no types.
@@ -231,16 +242,16 @@ class SymbolBlock(nn.Module):
         before = None
         if self._program is not None:
             try:
-                programs.check_conversion(self._program, fn)
+                self._program.check_conversion(fn)
             except ParameterError as error:
                 # Whether a parent is being converted is not known here.
                 raise ParameterError(f"{error}. {HALF_CONVERTED}") from error
             before = _device(self._program.network)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's is untyped
         if self._program is not None:
-            programs.bind_references(self._program, self._program.network)
+            self._program.bind(self._program.network)
             if _device(self._program.network) not in (before, torch.device("meta")):
-                self._hold(programs.moved(self._program, _device(self._program.network)))
+                self._hold(self._program.moved(_device(self._program.network)))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -252,6 +263,7 @@ class SymbolBlock(nn.Module):
             state["_saved"] = {
                 "content": program.content,
                 "is_complete": program.is_complete,
+                "reason": program.reason,
                 "tensors": tensors_of(program.network),
                 "training": program.network.training,
             }
@@ -266,8 +278,9 @@ class SymbolBlock(nn.Module):
         program = programs.read_program(saved["content"])
         for name, tensor in saved["tensors"].items():
             place(program.network, name, tensor)
-        programs.bind_references(program, program.network)
-        self._program = replace(program, source=lambda: saved["content"], is_complete=saved["is_complete"])
+        program.bind(program.network)
+        kept = {name: saved[name] for name in ("is_complete", "reason")}
+        self._program = replace(program, source=lambda: saved["content"], **kept)
         self.add_module(CHILD, program.network)
         program.network.train(saved["training"])
 
@@ -285,7 +298,7 @@ class SymbolBlock(nn.Module):
 def _bind_after_loading(block: nn.Module, _: Any) -> None:
     program = block._program
     if isinstance(program, Program):
-        programs.bind_references(program, program.network)
+        program.bind(program.network)
 
 
 def _device(network: nn.Module) -> torch.device:

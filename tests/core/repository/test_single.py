@@ -177,7 +177,7 @@ def test_an_address_of_an_unknown_kind_is_told_which_are_known(site: Site, zoo: 
 def test_offline_the_error_has_the_address_to_fetch(tmp_path: Path) -> None:
     zoo = ModelZoo([], cache=tmp_path / "cache", config=False, plugins=[], offline=True)
     url = f"https://models.example/net.zip#sha256={DIGEST}"
-    with pytest.raises(OfflineError, match=f"it is fetched by: zoo download {url}"):
+    with pytest.raises(OfflineError, match=f"it is fetched by: zoo download '{url}'"):
         zoo.download(url, progress=False)
 
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from zoo_pytorch import SymbolBlock
 from zoo_pytorch.engine import PyTorchEngine
 
-#: How a program was made: the kind of program, and for TorchScript also how.
-KINDS = ("torch.aten", "torch.export", "traced", "scripted")
 FREE = torch.export.Dim.AUTO
 
 
@@ -93,10 +91,6 @@ def symbol(kind: str, module: nn.Module, *inputs: Any) -> SymbolBlock:
         block.set_extra_state(torch.frombuffer(bytearray(pt2(export(module, *inputs))), dtype=torch.uint8))
         return block.train(module.training)
     return SymbolBlock.from_program(traced(module, *inputs) if kind == "traced" else scripted(module))
-
-
-def kind_of_program(kind: str) -> str:
-    return kind if kind.startswith("torch.") else "torchscript"
 
 
 def assert_same_state(left: nn.Module, right: nn.Module) -> None:

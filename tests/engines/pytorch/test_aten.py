@@ -546,15 +546,3 @@ def test_inputs_and_outputs_that_a_program_cannot_say_are_refused() -> None:
         aten.write_program(export(Nested(), [x, x]))
     with pytest.raises(aten.NotExpressible, match=r"an output is topk"):
         aten.write_program(export(Lambda(lambda _, x: x.topk(1)), x))
-
-
-def test_a_summary_tells_what_is_inside() -> None:
-    content = aten.write_program(export(Buffers(), torch.randn(5, 3)))
-
-    found = aten.describe(content)
-
-    assert found["inputs"] == {"x": "float32[5,3]"}
-    assert found["constants"] == 4
-    assert found["constant_bytes"] == 3 * 8 + 3 + 3 * 4 + 3 * 4
-    assert found["operators"]["aten::masked_fill.Scalar"] == 1
-    assert set(aten.parameter_names(content)) == set(Buffers().state_dict())

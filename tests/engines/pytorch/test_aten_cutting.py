@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install zoo-pyto
 
 from torch import Tensor, nn  # noqa: E402
 from zoo_pytorch import aten  # noqa: E402
+from zoo_pytorch.aten.document import read_document  # noqa: E402
 from zoo_pytorch.networks.resnet import ResNet  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
@@ -61,12 +62,15 @@ def content(module: nn.Module) -> bytes:
     return write(module, torch.ones(2, 3, 6, 6))
 
 
+def outputs(content: bytes) -> tuple[str, ...]:
+    return aten.facts_of(aten.read_program(content)).outputs
+
+
 def test_outputs_are_the_results_in_order_and_the_output_is_last(content: bytes) -> None:
-    names = aten.outputs(content)
+    names = outputs(content)
 
     assert names[:2] == ("conv2d", "batch_norm")
     assert names[-1] == "linear"
-    assert aten.outputs(aten.read_program(content)) == names
 
 
 def test_a_cut_program_gives_the_result_of_that_name_as_it_was_then(module: Any, content: bytes) -> None:
@@ -75,17 +79,17 @@ def test_a_cut_program_gives_the_result_of_that_name_as_it_was_then(module: Any,
 
     # A later node writes to this very tensor.
     assert torch.equal(filled(module, cut)(x), module.norm(module.conv(x)))
-    assert aten.outputs(cut) == ("conv2d", "batch_norm")
+    assert outputs(cut) == ("conv2d", "batch_norm")
 
 
 def test_what_a_cut_program_does_not_need_is_left_out(content: bytes) -> None:
     cut = aten.cut_program(content, "batch_norm")
 
-    assert set(aten.parameter_names(cut)) == {
+    assert set(aten.read_program(cut).state_dict()) == {
         *("conv.weight", "conv.bias", "norm.weight", "norm.bias"),
         *("norm.running_mean", "norm.running_var", "norm.num_batches_tracked"),
     }
-    assert aten.describe(cut)["constants"] == 0
+    assert not read_document(cut).constants
     assert len(cut) < len(content)
 
 
@@ -124,7 +128,7 @@ def test_the_last_block_of_a_classifier_is_removed(module: Any, content: bytes) 
     found = filled(module, aten.without_last_block(content))(x)
 
     assert torch.equal(found, features[0])
-    assert "head.weight" not in aten.parameter_names(aten.without_last_block(content))
+    assert "head.weight" not in aten.read_program(aten.without_last_block(content)).state_dict()
 
 
 def test_the_last_block_of_a_resnet_leaves_its_features() -> None:
@@ -148,7 +152,7 @@ def test_blocks_are_removed_one_after_another_until_none_is_before(content: byte
         except zoo.InputError as error:
             assert "nothing is before it" in str(error)  # noqa: PT017  # where it ends is what is tested
             break
-        names.append(aten.outputs(content)[-1])
+        names.append(outputs(content)[-1])
 
     assert names[0] == "relu"
     assert names[-1] == "conv2d"
@@ -183,7 +187,7 @@ def test_a_program_of_several_outputs_has_no_last_block() -> None:
 
     content = write(Two(), torch.ones(2))
 
-    assert aten.outputs(content) == ("add", "add_1")
+    assert outputs(content) == ("add", "add_1")
     with pytest.raises(zoo.InputError, match="where the output is one computed tensor; cut at a name"):
         aten.without_last_block(content)
-    assert aten.outputs(aten.cut_program(content, "add")) == ("add",)
+    assert outputs(aten.cut_program(content, "add")) == ("add",)

@@ -115,7 +115,7 @@ def test_a_copy_is_another_network_of_the_same_kind() -> None:
     assert equal(copied(x), module(x))
     assert int(copied.calls) == 1
     assert int(network.calls) == 0
-    assert aten.outputs(copied) == aten.outputs(network)
+    assert aten.facts_of(copied).outputs == aten.facts_of(network).outputs
 
 
 def test_tied_weights_stay_tied_in_a_copy() -> None:
@@ -151,7 +151,7 @@ def test_a_program_without_fixed_dtypes_can_be_converted(dtype: Any) -> None:
     module, x = Convolutional().eval(), torch.randn(2, 3, 8, 8)
     network = recovered(module, aten.write_program(export(module, x)))
 
-    assert aten.fixed_dtypes(network) == ()
+    assert aten.facts_of(network).fixed_dtypes == ()
     assert equal(network.to(dtype)(x.to(dtype)), module.to(dtype)(x.to(dtype)))
 
 
@@ -173,7 +173,7 @@ def test_a_program_with_fixed_dtypes_cannot_be_converted_and_says_by_which_node(
 def test_constants_that_are_plain_tensors_fix_the_dtype_and_buffers_follow_it() -> None:
     module, x = Buffers(), torch.randn(5, 3)
     network = aten.read_program(aten.write_program(export(module, x)))
-    assert aten.fixed_dtypes(network) == ("plain", "lifted_tensor_0")
+    assert aten.facts_of(network).fixed_dtypes == ("plain", "lifted_tensor_0")
 
     unsaved = Lambda(lambda self, x: x * self.scale)
     unsaved.register_buffer("scale", torch.randn(3), persistent=False)

@@ -16,15 +16,14 @@ from zoo_pytorch import SymbolBlock, aten, factories  # noqa: E402
 from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
+from tests.engines.pytorch.kinds import kind_of_program  # noqa: E402
 from tests.engines.pytorch.symbolic import (  # noqa: E402
-    KINDS,
     Backbone,
     backbone,
     combined,
     engine_file,
     export,
     full,
-    kind_of_program,
     pictures,
     pt2,
     scripted,
@@ -36,11 +35,6 @@ from tests.engines.pytorch.symbolic import (  # noqa: E402
 )
 
 ENGINE = PyTorchEngine()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 # What it computes and says ---------------------------------------------------------------------------------------------
@@ -117,14 +111,35 @@ def test_a_program_that_aten_cannot_express_is_kept_as_torch_export() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, (torch.ones(2, 3),))
-    with pytest.raises(aten.NotExpressible):
+    with pytest.raises(aten.NotExpressible) as found:
         aten.write_program(program)
     block = SymbolBlock.from_program(program)
     assert block.kind == "torch.export"
+    assert block.kind_reason == str(found.value)
+    assert "cond" in block.kind_reason
+    assert repr(block).endswith(f"not torch.aten: {found.value})")
+    assert copy.deepcopy(block).kind_reason == SymbolBlock.from_program(pt2(program)).kind_reason == block.kind_reason
     other = SymbolBlock()
     other.load_state_dict(torch_file(block))
     for x in (torch.ones(2, 3), -torch.ones(2, 3)):
         assert torch.equal(other(x), module(x))
+
+
+def test_constants_that_ask_for_gradients_are_constants_without_a_warning() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.scale = self.again = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.fc(x) * self.scale + self.again
+            return y
+
+    module, x = seeded(Scaled()), torch.ones(2, 3)
+    block = symbol("torch.export", module, x)
+    assert [name for name, _ in block.named_parameters()] == ["program.fc.weight", "program.fc.bias"]
+    assert torch.equal(block(x), module(x))
 
 
 def test_files_of_every_kind_are_programs_too(tmp_path: Path) -> None:
@@ -225,11 +240,9 @@ def test_a_result_is_what_it_was_before_it_was_overwritten() -> None:
     archive = block.outputs
     assert torch.equal(symbol("torch.export", module, x)(x), module(x))
     content = bytes(block.get_extra_state().numpy())
-    from zoo_pytorch import programs
-
-    cut = programs.cut(block._held(), "add_")
+    cut = block._held().cut("add_")
     assert torch.equal(cut.network(x), module.fc(x) * 2 + 1)
-    assert torch.equal(programs.cut(block._held(), "mul").network(x), module.fc(x) * 2)
+    assert torch.equal(block._held().cut("mul").network(x), module.fc(x) * 2)
     assert archive == block.outputs
     assert bytes(block.get_extra_state().numpy()) == content
 

@@ -17,7 +17,6 @@ from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
 from tests.engines.pytorch.symbolic import (  # noqa: E402
-    KINDS,
     assert_same_state,
     backbone,
     combined,
@@ -30,11 +29,6 @@ from tests.engines.pytorch.symbolic import (  # noqa: E402
 )
 
 ENGINE = PyTorchEngine()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 # Trees -----------------------------------------------------------------------------------------------------------------

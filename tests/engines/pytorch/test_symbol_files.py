@@ -20,8 +20,8 @@ from zoo_pytorch.construction import build_on_meta  # noqa: E402
 from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
 import zoo_core as zoo  # noqa: E402
+from tests.engines.pytorch.kinds import KINDS, kind_of_program  # noqa: E402
 from tests.engines.pytorch.symbolic import (  # noqa: E402
-    KINDS,
     Backbone,
     assert_same_state,
     backbone,
@@ -29,7 +29,6 @@ from tests.engines.pytorch.symbolic import (  # noqa: E402
     engine_file,
     export,
     full,
-    kind_of_program,
     pictures,
     pt2,
     scripted,
@@ -41,11 +40,6 @@ from tests.engines.pytorch.symbolic import (  # noqa: E402
 )
 
 ENGINE = PyTorchEngine()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 # Saved and loaded ------------------------------------------------------------------------------------------------------

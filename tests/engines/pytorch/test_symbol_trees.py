@@ -18,7 +18,8 @@ from zoo_pytorch import SymbolBlock  # noqa: E402
 from zoo_pytorch.construction import build_on_meta  # noqa: E402
 from zoo_pytorch.engine import PyTorchEngine  # noqa: E402
 
-from tests.engines.pytorch.symbolic import KINDS, assert_same_state, seeded, symbol  # noqa: E402
+from tests.engines.pytorch.kinds import KINDS  # noqa: E402
+from tests.engines.pytorch.symbolic import assert_same_state, seeded, symbol  # noqa: E402
 
 ENGINE = PyTorchEngine()
 #: Every part takes and gives so many features, so that any order of them is a network.

@@ -8,21 +8,15 @@ are ordinary parameters.
 from __future__ import annotations
 
 from zoo_pytorch.aten.cutting import cut_program, output_names, without_last_block
-from zoo_pytorch.aten.description import describe, parameter_names
-from zoo_pytorch.aten.document import MAGIC, MAX_BYTES, read_document
+from zoo_pytorch.aten.document import read_document
 from zoo_pytorch.aten.network import AtenNetwork, build_network, facts_of
 from zoo_pytorch.aten.writing import NotExpressible, write_program
 
 __all__ = [
-    "MAGIC",
-    "MAX_BYTES",
     "AtenNetwork",
     "NotExpressible",
     "cut_program",
-    "describe",
-    "fixed_dtypes",
-    "outputs",
-    "parameter_names",
+    "facts_of",
     "read_program",
     "without_last_block",
     "write_program",
@@ -37,17 +31,3 @@ def read_program(content: bytes | memoryview) -> AtenNetwork:
     """
     program = read_document(content)
     return build_network(program, output_names(program))
-
-
-def outputs(source: bytes | memoryview | AtenNetwork) -> tuple[str, ...]:
-    """The names that a program can be cut at: nodes that give a tensor, in order; the output last.
-
-    Raises:
-        ParameterError: The content is no program.
-    """
-    return facts_of(source).outputs if isinstance(source, AtenNetwork) else output_names(read_document(source))
-
-
-def fixed_dtypes(network: AtenNetwork) -> tuple[str, ...]:
-    """The nodes and constants that fix a floating point dtype, so that the network cannot be converted to another."""
-    return facts_of(network).fixed_dtypes
