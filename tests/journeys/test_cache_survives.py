@@ -114,7 +114,7 @@ def wanted(version: int, url: str = URL) -> Any:
 
 def far_away(url: str) -> HttpRepository:
     """The repository on the server."""
-    return HttpRepository(url, transfer=Transfer(), known=Cache(Path("nowhere")).known_index(url), max_age_s=0.0)
+    return HttpRepository(url, transfer=Transfer())
 
 
 class Nursery:
