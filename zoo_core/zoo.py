@@ -262,7 +262,11 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **fields: Fields of `Criteria`.
         """
-        return self._explained(self._fresh(what, model_urls, fields), for_load=True)
+        question = self._fresh(what, model_urls, fields)
+        explanation = self._explained(question, for_load=True)
+        completed = question.catalogue.completed
+        refused = [msgspec.structs.replace(refusal, record=completed(refusal.record)) for refusal in explanation.refused]
+        return msgspec.structs.replace(explanation, refused=refused)
 
     @_heeding_offline
     def info(

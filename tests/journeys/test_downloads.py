@@ -168,8 +168,8 @@ def test_an_interrupted_download_ends_at_once_and_is_continued(commands: Command
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
     assert time.monotonic() - began < 5
     assert not any(name.startswith(("blobs", "artifacts")) for name in commands.kept())
     site.rate = None

@@ -241,10 +241,19 @@ def test_an_archive_of_several_models_is_a_repository_once_it_is_unpacked(tmp_pa
     packed = archives.zipped(inside(tmp_path / "tree"))
     (tmp_path / "tree.zip").write_bytes(packed)
     url = f"{(tmp_path / 'tree.zip').as_uri()}#sha256={sha256(packed)}"
-    with pytest.raises(InputError, match="holds no parameter file"):
-        zoo.load_model(url)
     folder = zoo.download(url, to=tmp_path / "mine", progress=False)
     assert [record.artifact_id for record in zoo.search(model_urls=[folder])] == ["net", "other"]
+
+
+def test_an_archive_without_a_parameter_file_is_told_when_it_is_loaded(
+    tmp_path: Path, zoo: ModelZoo, install: Callable[..., Path]
+) -> None:
+    pytest.importorskip("numpy")
+    install("zoo-toy-engine", "1.4.2", entry_points=toy_engine.ENTRY_POINTS)
+    packed = archives.zipped({"readme.txt": b"nothing to load"})
+    (tmp_path / "tree.zip").write_bytes(packed)
+    with pytest.raises(InputError, match="holds no parameter file"):
+        zoo.load_model(f"{(tmp_path / 'tree.zip').as_uri()}#sha256={sha256(packed)}")
 
 
 # arguments -----------------------------------------------------------------------------------------------------------
