@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -71,6 +71,15 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return {name: text for name, text in self.said.items() if name not in _IDS}
 
     @property
+    def identity(self) -> list[tuple[str, str]]:
+        """What in the query tells one file from another: all but secrets, and nothing of a query that a server signed.
+
+        A signature and its date change from day to day; such servers tell files apart by their paths.
+        """
+        pairs = parse_qsl(urlsplit(self.url).query, keep_blank_values=True)
+        return [] if _is_signed(pairs) else sorted(pair for pair in pairs if not _SECRET.fullmatch(snake_case(pair[0])))
+
+    @property
     def file_name(self) -> str:
         """The last part of the path, as it is spelled."""
         return unquote(urlsplit(self.url).path.rpartition("/")[2])
@@ -125,7 +134,7 @@ def value_of(text: str) -> Any:
 
 def _said(query: str, text: str) -> FrozenDict[str]:
     pairs = parse_qsl(query, keep_blank_values=True)
-    if any(name.lower() in _SIGNATURES for name, _ in pairs):
+    if _is_signed(pairs):
         return FrozenDict()
     said: dict[str, str] = {}
     for name, value in pairs:
@@ -144,6 +153,10 @@ def _said(query: str, text: str) -> FrozenDict[str]:
     except RecursionError:
         raise CriteriaError(f"{shown_url(text)[:200]}...: a value in the query is nested too deeply") from None
     return FrozenDict(said)
+
+
+def _is_signed(pairs: Iterable[tuple[str, str]]) -> bool:
+    return any(name.lower() in _SIGNATURES for name, _ in pairs)
 
 
 def _digest(fragment: str, text: str, *, is_file: bool) -> str | None:

@@ -24,6 +24,7 @@ from zoo_core.errors import CacheError
 from zoo_core.lease import Leases
 from zoo_core.record import ModelRecord
 from zoo_core.store import CHUNK, Store, key_of
+from zoo_core.wording import shown_url
 
 #: Names that Windows keeps for devices, with any suffix.
 _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d) *(\.|$)", re.IGNORECASE)
@@ -37,7 +38,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         folder: Below the cache, with ``/`` between its parts.
         mrl: As text.
-        repository: The URL, as the record has it.
+        repository: The URL, without what is secret in it.
         files: Path inside the folder -> sha256.
     """
 
@@ -164,7 +165,7 @@ def _owner(record: ModelRecord, folder: str, layout: Layout) -> Owner:
         artifact_id=record.artifact_id,
         version=record.version,
         name=record.name,
-        repository=record.repository,
+        repository=shown_url(record.repository),
         files={name: blob.name for name, blob in layout.blobs.items()},
     )
 

@@ -138,7 +138,7 @@ def _fill(block: Any, engine: Engine, material: Material, how: How) -> None:
     parameters = material.parameters if material.parameters is not None else read_parameters(_NO_PARAMETERS)
     report = engine.load_parameters(block, parameters, strict=how.strict, dtype=how.dtype, device=device)
     if report:
-        warn(f"{material.name}: {_left_out(report)}", ZooWarning, stacklevel=2)
+        warn(f"{printable(material.name)}: {_left_out(report)}", ZooWarning, stacklevel=2)
 
 
 def _left_out(report: LoadReport) -> str:

@@ -166,11 +166,6 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def is_document(content: Mapping[str, Any]) -> bool:
-    """Whether a JSON object claims to be one of these documents."""
-    return "metadataVersion" in content and "artifacts" in content
-
-
 def _licenses(items: Mapping[str, _LicenseItem | None], url: str, field: str) -> Iterator[License]:
     for key, item in _counted(items, MAX_ENTRIES, url, field).items():
         place = f"{field}.{_text(key, url, field)}"

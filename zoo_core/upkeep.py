@@ -72,7 +72,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             "artifact_id": owner.artifact_id,
             "version": owner.version,
             "name": owner.name,
-            "repository": owner.repository,
+            "repository": shown_url(owner.repository),
             "path": str(self.path),
             "files": len(owner.files),
             "size": self.size,

@@ -505,6 +505,9 @@ def test_a_password_in_an_address_gets_into_no_file(site: Site, home: Path) -> N
     zoo = ModelZoo([address], cache=home, config=False, plugins=[])
     assert references(zoo) == ["com.example/net@1.0"]
     assert "s3cret" not in "".join(zoo.messages())
+    site.pages[NET_FILE] = make.WEIGHTS
+    with pytest.warns(ZooWarning, match=r"\$\.artifacts"):
+        zoo.download("net", progress=False)
     assert [path for path in home.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()] == []
 
 

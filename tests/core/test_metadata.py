@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests import repositories as make
 from zoo_core import MRL, Artifact, ArtifactFile, License, Metadata, MetadataError
-from zoo_core.metadata import archive_kind, is_document
+from zoo_core.metadata import archive_kind
 
 LOCAL = "file:///srv/zoo/model/cv/image_classification/com/example/net/metadata.json"
 REMOTE = "https://models.example/zoo/model/cv/image_classification/com/example/net/metadata.json"
@@ -255,12 +255,6 @@ def test_an_artifact_may_have_no_version(version: str | None) -> None:
 @pytest.mark.parametrize("name", [None, ""])
 def test_an_artifact_may_have_no_name(name: str | None) -> None:
     assert read_artifact(name=name).name == ""
-
-
-def test_a_document_is_told_from_other_json_by_two_keys() -> None:
-    assert is_document({"metadataVersion": "0.2", "artifacts": []}) is True
-    assert is_document({"metadataVersion": "0.2"}) is False
-    assert is_document({"artifacts": []}) is False
 
 
 # properties, options, arguments --------------------------------------------------------------------------------------

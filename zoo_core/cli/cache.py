@@ -105,7 +105,7 @@ def verify(output: Output) -> None:
 
 def _row(item: Kept) -> list[str]:
     used = "in use" if item.is_in_use else f"used {_age(item.to_dict()['age_s'])} ago"
-    return [item.reference, item.owner.name, bytes_text(item.size), used, item.owner.repository]
+    return [item.reference, item.owner.name, bytes_text(item.size), used, shown_url(item.owner.repository)]
 
 
 def _unfinished_row(item: Unfinished) -> list[str]:

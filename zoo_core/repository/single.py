@@ -106,7 +106,7 @@ class SingleRepository(Repository):
         }
 
     def _own_id(self) -> str:
-        """What tells this address from others; a signature, which changes from day to day, is no part of it."""
+        """What tells this address from others."""
         parts = urlsplit(self.url)
-        place = [parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path, sorted(self._address.said.items())]
+        place = [parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path, self._address.identity]
         return hashlib.sha256(json.dumps(place).encode()).hexdigest()[:12]

@@ -76,6 +76,8 @@ def test_an_archive_is_unpacked_into_the_artifacts_own_folder() -> None:
         ("https://a.example/net.zip", "https://b.example/net.zip", False),
         ("https://a.example/net.zip", "https://a.example/x/net.zip", False),
         ("https://a.example/net.zip?layers=18", "https://a.example/net.zip?layers=50", False),
+        ("https://a.example/net.zip?file-id=1", "https://a.example/net.zip?file-id=2", False),
+        ("https://a.example/net.zip?token=one", "https://a.example/net.zip?token=two", True),
         ("https://A.example/net.zip", "https://user@a.example/net.zip", True),
         ("https://a.example/net.zip?Signature=1&Expires=2", "https://a.example/net.zip?Signature=3&Expires=4", True),
     ],
