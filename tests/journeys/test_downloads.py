@@ -162,7 +162,12 @@ def test_where_locks_do_nothing_all_end_with_the_right_file(commands: Commands, 
 
 def test_an_interrupted_download_ends_at_once_and_is_continued(commands: Commands, site: FaultySite) -> None:
     site.rate = 1e6
-    process = commands.start("download", "net", "--repository", repository(site))
+    # Where the tests run in the background of a shell, the signal is ignored, and by what they start as well.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = commands.start("download", "net", "--repository", repository(site))
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while site.sent(FILE) < 500_000 and time.monotonic() < deadline:
         time.sleep(0.02)
