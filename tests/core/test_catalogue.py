@@ -302,6 +302,26 @@ def test_offline_the_known_index_is_used_in_silence(site: Site, home: Path, open
     assert len(site.requests) == 1
 
 
+def test_pruning_by_age_leaves_an_offline_user_the_index_that_is_used(
+    site: Site, home: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    age(home, 100 * DAY_S)
+    assert references(opened(offline=True)) == ["com.example/net@1.0"]
+    (note,) = (home / "index").glob("*.used")
+    written = note.stat().st_mtime_ns
+    references(opened(offline=True))
+    assert note.stat().st_mtime_ns == written
+    assert Upkeep(home).prune(older_than_s=30 * DAY_S).catalogue == 0
+    assert references(opened(offline=True)) == ["com.example/net@1.0"]
+    # Nobody asks for long.
+    age(home, 40 * DAY_S)
+    assert Upkeep(home).prune(older_than_s=30 * DAY_S).catalogue > 0
+    assert not list((home / "index").iterdir())
+    assert references(opened()) == ["com.example/net@1.0"]
+
+
 def test_offline_and_unknown_is_a_message_that_says_so(site: Site, opened: Callable[..., ModelZoo]) -> None:
     zoo = opened(offline=True)
     assert references(zoo) == []
