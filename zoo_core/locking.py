@@ -18,7 +18,7 @@ from zoo_core.errors import RepositoryError
 from zoo_core.frozen import FrozenDict
 from zoo_core.how import How
 from zoo_core.locked import lock_line
-from zoo_core.lockfile import Lock, Pin, Question, pinned_files, without_user
+from zoo_core.lockfile import Lock, Pin, Question, pinned_files, public_address, refuse_secret, scheme_of
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.package import SCHEME, package_folder
@@ -149,9 +149,9 @@ def refuse_folders(question: Question, own: Iterable[Source], path: Path) -> Non
     Raises:
         RepositoryError: The question is to be asked of another folder.
     """
-    known = {source.repository for source in own if source.is_configured}
+    known = {public_address(source.repository) for source in own if source.is_configured}
     for url in question.repositories:
-        if url.startswith("file:") and url not in known:
+        if scheme_of(url) == "file" and public_address(url) not in known:
             raise RepositoryError(
                 f"{printable(str(path))} asks the folder {shown_url(url)}, which your own configuration does not name; to "
                 f"ask it: {lock_line(question.criteria, path)} --upgrade --repository {shown_url(url)}",
@@ -165,8 +165,10 @@ def pin_of(
     """An artifact with all that is needed to fetch exactly it, and the keys of files that were fetched to learn their sha256.
 
     Raises:
+        CriteriaError: The repository's address has a secret.
         IntegrityError, RepositoryError, CacheError: As for `Cache.files`.
     """
+    refuse_secret(record.source.repository)
     for file in record.files:
         check_supported(record, file)
     weak = [file for file in record.files if file.sha256 is None]
@@ -178,7 +180,7 @@ def pin_of(
     artifact = msgspec.structs.replace(record.artifact, files=files)
     pin = Pin(
         metadata=msgspec.structs.replace(record.metadata, artifacts=(artifact,)),
-        repository=without_user(record.source.repository),
+        repository=public_address(record.source.repository),
         distribution=record.source.distribution,
         packages=packages,
     )

@@ -30,7 +30,8 @@ from zoo_core.cache import Cache
 from zoo_core.entry_points import InstalledEntryPoints, normalised
 from zoo_core.errors import CriteriaError, IntegrityError, MetadataError, PackageNotInstalledError, RepositoryError
 from zoo_core.indexing import write_index
-from zoo_core.lockfile import LOCK_NAME, Lock, document, document_path
+from zoo_core.locked import is_same
+from zoo_core.lockfile import LOCK_NAME, Lock, Pin, document, document_path
 from zoo_core.members import name_fault
 from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata, archive_suffix
 from zoo_core.record import ModelRecord
@@ -40,7 +41,7 @@ from zoo_core.repository.package import SCHEME
 from zoo_core.requirements import distribution_of, install_line
 from zoo_core.store import CHUNK, digest_file
 from zoo_core.syncing import Explain, Report, packages_of_pins, waits_for_package
-from zoo_core.wording import listing, printable
+from zoo_core.wording import listing, printable, shown_url
 
 FILES = "files"
 MANIFEST = "zoo-mirror.json"
@@ -86,7 +87,8 @@ def mirror(
     At every moment the folder is whole as a repository. Files of others in it stay as they are.
 
     Raises:
-        CriteriaError: The folder holds documents of another repository, or a file of somebody else where one is to be written.
+        CriteriaError: The folder holds documents of another repository, or a file of somebody else where one is to be written;
+            or the lock has two of one version.
         IntegrityError, RepositoryError, OfflineError, CacheError: The files cannot be had.
         PackageNotInstalledError: They lie in a package that is not installed.
         MetadataError: An id cannot be a folder.
@@ -94,6 +96,7 @@ def mirror(
     """
     if not lock.pins:
         raise CriteriaError(f"{printable(str(lock.path))} locks no model, so there is nothing to mirror")
+    artifacts = _distinct(lock)
     content = lock.to_json()
     locked = {_place_of(file): file.sha256 or "" for pin in lock.pins for file in pin.record.files}
     target = _Target(folder)
@@ -115,10 +118,14 @@ def mirror(
                 raise PackageNotInstalledError(f"{error}: {install_line(missing)}", missing) from error
             raise
         sizes |= {_place_of(file): target.copy(found[file.key], _place_of(file), file.sha256 or "") for file in record.files}
+        artifact = artifacts.pop(_version_of(pin), None)
+        if artifact is None:
+            # Another repository has the same.
+            continue
         artifact = msgspec.structs.replace(
-            pin.artifact,
-            files=tuple(_relocated(file, sizes[_place_of(file)], record.mrl) for file in record.files),
-            requires=carriers.others(pin.artifact),
+            artifact,
+            files=tuple(_relocated(file, sizes[_place_of(file)], record.mrl) for file in artifact.files),
+            requires=carriers.others(artifact),
         )
         known = documents.setdefault(record.mrl, msgspec.structs.replace(pin.metadata, artifacts=()))
         documents[record.mrl] = msgspec.structs.replace(known, artifacts=(*known.artifacts, artifact))
@@ -128,6 +135,29 @@ def mirror(
     target.finish()
     references = tuple(pin.record.reference for pin in lock.pins)
     return Mirrored(path=target.folder, models=references, files=len(sizes), size=sum(sizes.values()))
+
+
+def _version_of(pin: Pin) -> tuple[MRL, str | None, str]:
+    return pin.metadata.mrl, pin.artifact.version, pin.artifact.name
+
+
+def _distinct(lock: Lock) -> dict[tuple[MRL, str | None, str], Artifact]:
+    """What is mirrored of each version, with what the address of its repository says of it, which a mirror has no more.
+
+    Raises:
+        CriteriaError: The lock has two of one version that differ, from two repositories.
+    """
+    found: dict[tuple[MRL, str | None, str], tuple[Pin, Artifact]] = {}
+    for pin in lock.pins:
+        artifact = msgspec.structs.replace(pin.artifact, arguments=pin.record.arguments)
+        first, known = found.setdefault(_version_of(pin), (pin, artifact))
+        if not is_same(known, artifact):
+            raise CriteriaError(
+                f"{printable(str(lock.path))} has {printable(pin.record.reference)} twice, and not the same, from "
+                f"{shown_url(first.repository)} and from {shown_url(pin.repository)}: one repository cannot hold both. "
+                "Mirror each from a lock of its own"
+            )
+    return {version: artifact for version, (_, artifact) in found.items()}
 
 
 class _Target:
