@@ -10,6 +10,7 @@ from typing import Any
 import importlib_metadata
 import msgspec
 
+from zoo_core.artifact import ArtifactFile
 from zoo_core.cache import Cache, check_supported
 from zoo_core.description import describe
 from zoo_core.downloads import Progress
@@ -21,6 +22,7 @@ from zoo_core.locked import lock_line
 from zoo_core.lockfile import Lock, Pin, Question, pinned_files, public_address, refuse_secret, scheme_of
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
+from zoo_core.repository.locked import PLAIN
 from zoo_core.repository.package import SCHEME, package_folder
 from zoo_core.requirements import distribution_of, engine_package, missing_requirements
 from zoo_core.selection import Surroundings, select, usable_engines, wanted_engines
@@ -29,7 +31,7 @@ from zoo_core.wording import printable, shown_url
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locking:
+class Change:
     """What happened to the answer of one question.
 
     Attributes:
@@ -84,14 +86,14 @@ class LockReport:
     """
 
     lock: Lock
-    changes: tuple[Locking, ...]
+    changes: tuple[Change, ...]
     is_changed: bool
 
 
 Answer = Callable[[Question], tuple[Pin, tuple[str, ...]]]
 
 
-def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrade: bool) -> tuple[Lock, tuple[Locking, ...]]:
+def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrade: bool) -> tuple[Lock, tuple[Change, ...]]:
     """A lock that answers further questions too.
 
     A question that the lock has, or that one of its pins answers, keeps that pin; ``upgrade`` asks anew. Without questions all
@@ -111,7 +113,7 @@ def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrad
         pin, learned = (kept, ()) if kept is not None and not upgrade else answer(question)
         entries[question] = pin
         # A new question that an old pin answers changes nothing of it.
-        changes.append(Locking(pin=pin, before=before or (kept if pin == kept else None), learned=learned))
+        changes.append(Change(pin=pin, before=before or (kept if pin == kept else None), learned=learned))
     return msgspec.structs.replace(lock, entries=tuple(entries.items())), tuple(changes)
 
 
@@ -171,6 +173,7 @@ def pin_of(
     refuse_secret(record.source.repository)
     for file in record.files:
         check_supported(record, file)
+        _check_addressed(file, record, repository)
     weak = [file for file in record.files if file.sha256 is None]
     found = cache.transferred(record, repository, weak, progress=progress) if weak else {}
     files = pinned_files(
@@ -185,6 +188,22 @@ def pin_of(
         packages=packages,
     )
     return pin, tuple(file.key for file in weak if repository.local_path(file) is None)
+
+
+def _check_addressed(file: ArtifactFile, record: ModelRecord, repository: Repository) -> None:
+    """Refuse a file that only the code of a plugin reaches, where the address of its repository says nothing of that.
+
+    Raises:
+        RepositoryError: It is one.
+    """
+    is_own = repository.transfer_for(file) is None and repository.local_path(file) is None
+    if is_own and scheme_of(record.source.repository) in PLAIN:
+        raise RepositoryError(
+            f"{printable(record.reference)} cannot be locked: what opens {shown_url(file.url)} is the code of a plugin, and "
+            f"the address of its repository, {shown_url(record.source.repository)}, says nothing of that. One with a scheme of "
+            "its own, such as demo://, is found by it",
+            file.url,
+        )
 
 
 def _lasting(url: str, record: ModelRecord) -> str:

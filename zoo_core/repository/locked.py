@@ -26,7 +26,7 @@ from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import listing, printable, shown_url
 
 #: The kinds of repository that ask for their files as everybody does.
-_PLAIN = (*WEB_SCHEMES, SCHEME, "file")
+PLAIN = (*WEB_SCHEMES, SCHEME, "file")
 
 
 class LockedRepository(Repository):
@@ -117,7 +117,7 @@ class LockedRepository(Repository):
     @property
     def _other_kind(self) -> Repository | None:
         """The repository itself, where it has another way to its files; None where that is not installed."""
-        if urlsplit(self.url).scheme in _PLAIN:
+        if urlsplit(self.url).scheme in PLAIN:
             return None
         try:
             return self._itself
