@@ -191,17 +191,19 @@ def pin_of(
 
 
 def _check_addressed(file: ArtifactFile, record: ModelRecord, repository: Repository) -> None:
-    """Refuse a file that only the code of a plugin reaches, where the address of its repository says nothing of that.
+    """Refuse a file that only the code of a plugin reaches, where no address says so: with a lock it could not be had.
 
     Raises:
         RepositoryError: It is one.
     """
-    is_own = repository.transfer_for(file) is None and repository.local_path(file) is None
-    if is_own and scheme_of(record.source.repository) in PLAIN:
+    kind = scheme_of(record.source.repository)
+    is_own = kind in PLAIN and repository.transfer_for(file) is None and repository.local_path(file) is None
+    is_elsewhere = kind not in ("file", SCHEME) and scheme_of(file.url) == "file"
+    if is_own or is_elsewhere:
         raise RepositoryError(
-            f"{printable(record.reference)} cannot be locked: what opens {shown_url(file.url)} is the code of a plugin, and "
-            f"the address of its repository, {shown_url(record.source.repository)}, says nothing of that. One with a scheme of "
-            "its own, such as demo://, is found by it",
+            f"{printable(record.reference)} cannot be locked: only the code of a plugin opens {shown_url(file.url)} of the "
+            f"repository {shown_url(record.source.repository)}, and these addresses do not say so. Both with a scheme of "
+            "the plugin's own, such as demo://, would",
             file.url,
         )
 

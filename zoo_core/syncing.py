@@ -136,6 +136,8 @@ def _take(record: ModelRecord, repository: SuppliedRepository, cache: Cache, rep
                     cache.transferred(record, supplier, files, progress=report())
                 except (IntegrityError, RepositoryError) as error:
                     errors |= {file.key: error for file in files}
+                    if supplier.is_gone(error):
+                        break
         if not is_alone and len(record.files) == 1:
             break
     for file in record.files:

@@ -484,7 +484,7 @@ class ModelZoo:
         locked = self._checked_lock()
         named = named_places(model_urls, self._places, self._opened) if model_urls else []
         # Of all models together, so that each is read once.
-        suppliers = [Supplier(place.open()) for place in named]
+        suppliers = [Supplier(place.source.repository, place.open) for place in named]
 
         def repository_of(record: ModelRecord) -> Repository:
             repository = self._repository(_Question(Criteria(), self._catalogue), record)

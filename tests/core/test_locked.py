@@ -259,10 +259,12 @@ def test_what_only_a_plugin_opens_is_fetched_by_it_under_a_lock_too(tmp_path: Pa
         zoo(lock=tmp_path / "zoo.lock", cache=tmp_path / "other", offline=True).download("net")
 
 
-def test_what_a_plugin_opens_under_an_address_of_another_kind_is_not_locked(tmp_path: Path) -> None:
-    url = "https://models.invalid/x/"
-    with pytest.raises(RepositoryError, match=r"cannot be locked: .* is the code of a plugin"):
-        zoo(Plugin(url, url)).lock("net", path=tmp_path / "zoo.lock")
+@pytest.mark.parametrize(
+    ("url", "base"), [("https://models.invalid/x/", "https://models.invalid/x/"), ("demo://x", "file:///srv/models/")]
+)
+def test_what_a_plugin_opens_under_an_address_of_another_kind_is_not_locked(tmp_path: Path, url: str, base: str) -> None:
+    with pytest.raises(RepositoryError, match="cannot be locked: only the code of a plugin opens"):
+        zoo(Plugin(url, base)).lock("net", path=tmp_path / "zoo.lock")
     assert not (tmp_path / "zoo.lock").exists()
 
 

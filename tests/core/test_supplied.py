@@ -74,6 +74,14 @@ def test_a_supplier_that_gives_nothing_ends_nothing(lock: Path, site: Site, tmp_
     assert opened.sync(model_urls=[url, tmp_path / "good"], progress=False).models == ("com.example/net@1.0",)
 
 
+def test_a_supplier_that_cannot_even_be_opened_ends_nothing_either(lock: Path, tmp_path: Path) -> None:
+    make.publish(tmp_path / "good", make.document(make.artifact()))
+    suppliers = ["odd://models.example/", tmp_path / "good"]
+    assert zoo(lock=lock).sync(model_urls=suppliers, progress=False).models == ("com.example/net@1.0",)
+    with pytest.raises(RepositoryError, match="no repository kind 'odd'"):
+        zoo(lock=lock, cache=tmp_path / "other").sync(model_urls=suppliers[:1], progress=False)
+
+
 def test_one_file_that_a_supplier_does_not_give_keeps_no_other_from_coming(tmp_path: Path, site: Site) -> None:
     contents = {f"{name}.bin": name.encode() for name in "abcdef"}
     files = {name: make.item(name, content) for name, content in contents.items()}

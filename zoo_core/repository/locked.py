@@ -147,12 +147,25 @@ class Supplier(Repository):
     """A repository whose files are copied, as it may be gone tomorrow, and fetched as it fetches them.
 
     Args:
-        repository: It.
+        url: What names it in messages.
+        opened: Opens it, once it is asked.
     """
 
-    def __init__(self, repository: Repository) -> None:
-        self.url, self.has_parts = repository.url, repository.has_parts
-        self._repository = repository
+    def __init__(self, url: str, opened: Callable[[], Repository]) -> None:
+        self.url, self._opened = url, opened
+
+    @cached_property
+    def _repository(self) -> Repository:
+        return self._opened()
+
+    @property
+    def has_parts(self) -> bool:  # type: ignore[override]  # it is opened to tell
+        """Whether it gives parts of its files."""
+        return self._repository.has_parts
+
+    def is_gone(self, error: ZooError) -> bool:
+        """Whether an error says that a server does not answer, so that its other files need not be asked for."""
+        return self._repository.is_remote and isinstance(error, RepositoryError) and error.status is None
 
     @cached_property
     def _known(self) -> tuple[dict[str, ArtifactFile], ZooError | None]:
