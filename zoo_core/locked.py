@@ -190,7 +190,7 @@ def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
     aliases = {place.source.repository for place in own if name in (place.source.name, place.source.distribution)}
     # Unlike Path.expanduser this leaves the home of an unknown user as it stands.
     address = name if "://" in name else Path(os.path.expanduser(name)).absolute().as_uri()  # noqa: PTH111
-    meant = {url.rstrip("/") for url in (address, *aliases)}
+    meant = {public_address(url).rstrip("/") for url in (address, *aliases)}
     return source.repository.rstrip("/") in meant or name == source.name or normalised(source.name) == normalised(name)
 
 

@@ -88,7 +88,7 @@ def test_what_was_deleted_from_the_lock_is_gone(root: Path, lock: Path) -> None:
 
 def test_a_repository_may_be_named_among_those_of_the_lock(root: Path, lock: Path) -> None:
     locked = zoo(root, lock=lock)
-    for name in (root, str(root), root.as_uri(), f"{root.as_uri()}/"):
+    for name in (root, str(root), root.as_uri(), f"{root.as_uri()}/", root.as_uri().replace("file:", "FILE:")):
         assert references(locked.search(model_urls=[name])) == ["com.example/net@1.0"]
     with pytest.raises(RepositoryError, match="locks nothing of the repository"):
         locked.search(model_urls=["https://models.example.com/"])
