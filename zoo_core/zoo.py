@@ -456,7 +456,7 @@ class ModelZoo:
             return pin.as_read(place), learned
 
         # Of two that add to one file at the same time, the later one begins with what the earlier one wrote.
-        with Store(self._cache.home).lock(f"zoo lock {place.resolve()}"):
+        with Store(self._cache.home).lock(f"zoo lock {os.path.realpath(place)}"):
             lock = read_lock(place) if place.exists() else Lock(path=place)
             lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
             return LockReport(lock=lock, changes=changes, is_changed=lock.write())

@@ -305,7 +305,7 @@ def test_a_lock_that_is_upgraded_asks_no_folder_that_only_it_names(root: Path, t
 @pytest.mark.parametrize("spelt", ["FILE://{}", " file://{}", "\tfile://{}", "fi\tle://{}", "c://../../..{}"])
 def test_nor_one_in_another_spelling(root: Path, tmp_path: Path, spelt: str) -> None:
     zoo().lock("net", path=tmp_path / "zoo.lock", model_urls=[root])
-    Path("c:").mkdir()
+    Path("c:").mkdir(exist_ok=True)
     url = spelt.format(root.as_posix())
     lock = edited(tmp_path / "zoo.lock", lambda model: model["asked"][0].update(repositories=[url]))
     with pytest.raises(MetadataError, match="expected an absolute address"):
