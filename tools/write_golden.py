@@ -19,6 +19,8 @@ import numpy as np
 from safetensors.numpy import save
 
 import zoo_core as zoo
+from zoo_core.model import FORMAT
+from zoo_core.parameters.header import FORMAT_ENTRY, GOLDEN_ENTRY, GOLDEN_PREFIX
 
 NAME = "golden.safetensors"
 
@@ -56,9 +58,9 @@ def golden(model: str, engine: str, inputs: dict[str, Any], tolerances: dict[str
     """The file: inputs and outputs as a parameter file of ours has them."""
     with zoo.load_model(model, engine=engine) as loaded, loaded.new_predictor() as predictor:
         outputs = predictor.run(inputs)
-    tensors = {f"zoo.golden.input.{name}": array for name, array in inputs.items()}
-    tensors |= {f"zoo.golden.output.{name}": array for name, array in outputs.items()}
-    return save(tensors, {"zoo.format": "1", "zoo.golden": json.dumps(tolerances)})
+    tensors = {f"{GOLDEN_PREFIX}input.{name}": array for name, array in inputs.items()}
+    tensors |= {f"{GOLDEN_PREFIX}output.{name}": array for name, array in outputs.items()}
+    return save(tensors, {FORMAT_ENTRY: FORMAT, GOLDEN_ENTRY: json.dumps(tolerances)})
 
 
 def name_it(document: Path, content: bytes) -> None:

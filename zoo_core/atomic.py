@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+#: Seconds for which a note of a use is fresh enough: most uses write nothing.
+_FRESH_S = 3600.0
 #: What the name of all that is not whole yet begins with.
 PARTIAL = ".partial-"
 
@@ -49,6 +52,13 @@ def atomic_file(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     with atomic_path(path, mode=mode) as partial, partial.open("wb") as stream:
         yield stream
         stream.flush()
+
+
+def note_use(path: Path) -> None:
+    """Let the time of a file say that it, or what it stands for, is used; one that cannot be written stays as it is."""
+    with suppress(OSError):
+        if not path.exists() or time.time() - path.stat().st_mtime > _FRESH_S:
+            path.touch()
 
 
 def make_read_only(path: Path) -> None:

@@ -7,7 +7,8 @@
     partial/                      see `zoo_core.downloads`
     digests/<key>                 the sha256 that a weak digest turned out to be
     index/                        see `zoo_core.index.shelf`
-    documents/<key>               whole documents of models of which a repository's listing has only the names
+    documents/<key>               whole documents of models of which a repository's listing has only the names; by its time
+                                  when one was read last, within an hour
 
 Everything that is downloaded passes through here, and is verified before it gets its final name.
 """
@@ -27,6 +28,7 @@ from warnings import warn
 import msgspec
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
+from zoo_core.atomic import note_use
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
 from zoo_core.downloads import Downloads, Progress, Traffic, key
 from zoo_core.errors import (
@@ -48,6 +50,7 @@ from zoo_core.store import Digests, Store, VanishedError, digest_file, key_of
 from zoo_core.unpack import FOLDERS, Limits
 from zoo_core.wording import printable, shown_url
 
+DOCUMENTS = "documents"
 #: What the system says where another process made or deleted a folder between two steps.
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -146,8 +149,12 @@ class Cache:
     def document(self, metadata: Metadata) -> bytes | None:
         """The whole document of a model that was only listed; None where it has not been read here."""
         for store in self._stores:
+            path = self._document_path(store, metadata)
             with contextlib.suppress(OSError):
-                return self._document_path(store, metadata).read_bytes()
+                content = path.read_bytes()
+                if store is self._store:
+                    note_use(path)
+                return content
         return None
 
     def keep_document(self, metadata: Metadata, content: bytes) -> None:
@@ -156,7 +163,7 @@ class Cache:
             self._store.write(self._document_path(self._store, metadata), content)
 
     def _document_path(self, store: Store, metadata: Metadata) -> Path:
-        return store.home / "documents" / key_of(f"{metadata.listed_as} {metadata.url}")
+        return store.home / DOCUMENTS / key_of(f"{metadata.listed_as} {metadata.url}")
 
     @property
     def layers(self) -> tuple[Path, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -30,6 +31,9 @@ from zoo_core.wording import shown_url
 
 #: Documents up to which a repository on this machine is read at each start; of a larger one a file is kept.
 FEW = 500
+
+#: Seconds for which a repository that was asked is not asked by the same zoo again, whatever came of it.
+_MOMENT_S = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -63,12 +67,14 @@ class Catalogue:
         places: In their order.
         engines: The engines that are installed, to tell what a record misses.
         max_age_s: Seconds for which what is known of a remote repository is not asked anew.
+        asked: When repositories were asked by the key of their file, for all catalogues of one zoo.
     """
 
     places: Sequence[Place]
     cache: Cache
     engines: Sequence[str] = ()
     max_age_s: float = 0.0
+    asked: MutableMapping[str, float] = dataclasses.field(default_factory=dict)
     _repositories: dict[Source, Repository] = dataclasses.field(default_factory=dict)
     _missing: dict[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
     _said: list[str] = dataclasses.field(default_factory=list)
@@ -232,9 +238,10 @@ class Catalogue:
         if known is None or not repository.is_remote:
             known = self._shelf.current(key, repository, known)
             self._put(seen, repository, known)
+            self.asked[key] = time.monotonic()
             return
         self._put(seen, repository, known)
-        seen.is_stale = known.age_s >= self.max_age_s
+        seen.is_stale = known.age_s >= self.max_age_s and time.monotonic() - self.asked.get(key, -_MOMENT_S) >= _MOMENT_S
 
     def _put(self, seen: _Seen, repository: Repository, known: Known) -> None:
         source = seen.place.source
@@ -246,7 +253,12 @@ class Catalogue:
         try:
             with guarded(f"{_described(seen.place.source)} raised", ZooError):
                 repository = self._opened(seen.place)
-                self._put(seen, repository, self._shelf.current(_file_key(seen.place.source, repository), repository, known))
+                key = _file_key(seen.place.source, repository)
+                try:
+                    current = self._shelf.current(key, repository.hurried(), known)
+                finally:
+                    self.asked[key] = time.monotonic()
+                self._put(seen, repository, current)
         # What a captive portal answers is no index, and must not hide the known one either.
         except ZooError as error:
             if known is not None and not isinstance(error, OfflineError):

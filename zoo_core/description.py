@@ -12,11 +12,11 @@ from typing import Any
 from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
-from zoo_core.golden import GOLDEN_PREFIX
 from zoo_core.how import How, named_factory, named_translator
 from zoo_core.loader import PROGRAM_SUFFIXES
 from zoo_core.material import Material, material_of, model_files
 from zoo_core.parameters import ParameterFile, StoredProgram
+from zoo_core.parameters.header import FACTORY_ENTRY, GOLDEN_PREFIX, REQUIRES_ENTRY, TRANSLATOR_ENTRY
 from zoo_core.parameters.program import ATEN, is_program_name
 from zoo_core.record import ModelRecord
 from zoo_core.requirements import check_requirement, missing_requirements
@@ -114,7 +114,7 @@ def _bytes_of(file: ParameterFile | None) -> int | None:
 
 def _required(material: Material) -> Iterable[str]:
     """What the header says must be installed; what is no requirement must not end up in a line to be pasted into a shell."""
-    own, factory = _header(material, "zoo.requires", list), _header(material, "zoo.factory", dict).get("requires")
+    own, factory = _header(material, REQUIRES_ENTRY, list), _header(material, FACTORY_ENTRY, dict).get("requires")
     for item in [*own, *(factory if isinstance(factory, list) else ())]:
         with suppress(ValueError, TypeError):
             yield check_requirement(item)
@@ -188,8 +188,8 @@ def _carried(material: Material, how: How) -> Iterable[dict[str, Any]]:
 def _named(material: Material) -> Iterable[tuple[str, str, str]]:
     """The factory and the translator that arguments or the file name: what, entry-point group, name."""
     for what, group, named, header in (
-        ("factory", BLOCK_FACTORIES, named_factory, ("zoo.factory", "factory")),
-        ("translator", TRANSLATORS, named_translator, ("zoo.translator", "name")),
+        ("factory", BLOCK_FACTORIES, named_factory, (FACTORY_ENTRY, "factory")),
+        ("translator", TRANSLATORS, named_translator, (TRANSLATOR_ENTRY, "name")),
     ):
         name = named(material.arguments) or _header(material, header[0], dict).get(header[1])
         if isinstance(name, str):

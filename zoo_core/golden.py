@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core.errors import ParameterError
 from zoo_core.parameters import ParameterFile
-from zoo_core.parameters.header import GOLDEN_ENTRY as GOLDEN_ENTRY
-from zoo_core.parameters.header import GOLDEN_PREFIX as GOLDEN_PREFIX
+from zoo_core.parameters.header import GOLDEN_ENTRY, GOLDEN_PREFIX
 
 if TYPE_CHECKING:
     import numpy as np

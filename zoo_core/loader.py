@@ -20,6 +20,7 @@ from zoo_core.how import How
 from zoo_core.material import Material, engines_of_header, golden_file, model_files
 from zoo_core.model import Model, signature_of
 from zoo_core.parameters import read_parameters
+from zoo_core.parameters.header import SIGNATURE_ENTRY
 from zoo_core.plugin import Hooks
 from zoo_core.record import ModelRecord
 from zoo_core.resolution import check_arguments, check_format, check_requires, engine_options, factory_for, translator_for
@@ -108,7 +109,7 @@ def _empty_model(
     model.device = str(Device.parse(how.device or "cpu"))
     model.dtype = how.dtype
     model.files = material.files
-    model.inputs, model.outputs = signature_of(material.header.get("zoo.signature"))
+    model.inputs, model.outputs = signature_of(material.header.get(SIGNATURE_ENTRY))
     model.golden_file = golden_file(material)
     return model
 

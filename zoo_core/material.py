@@ -19,6 +19,7 @@ from zoo_core.golden import GOLDEN_KEY, GOLDEN_NAME
 from zoo_core.how import How
 from zoo_core.metadata import DOCUMENT_NAME, Metadata
 from zoo_core.parameters import ParameterFile, read_model_file
+from zoo_core.parameters.header import ENGINES_ENTRY, FACTORY_ENTRY
 from zoo_core.parameters.reading import read_parameters
 from zoo_core.parameters.shards import INDEX_SUFFIX, read_shards
 from zoo_core.parameters.source import Source as Bytes
@@ -450,11 +451,11 @@ def engines_of_header(material: Material) -> Iterable[str]:
     runners = dict.fromkeys(_PROGRAM_ENGINES[item.kind] for item in programs if item.kind in _PROGRAM_ENGINES)
     if runners:
         return runners
-    if "zoo.engines" in material.header:
-        entry, named = "zoo.engines", material.header_value("zoo.engines", list)
-    elif "zoo.factory" in material.header:
-        engine = material.header_value("zoo.factory", dict).get("engine")
-        entry, named = "zoo.factory", [engine] if engine is not None else []
+    if ENGINES_ENTRY in material.header:
+        entry, named = ENGINES_ENTRY, material.header_value(ENGINES_ENTRY, list)
+    elif FACTORY_ENTRY in material.header:
+        engine = material.header_value(FACTORY_ENTRY, dict).get("engine")
+        entry, named = FACTORY_ENTRY, [engine] if engine is not None else []
     else:
         return []
     try:

@@ -18,7 +18,17 @@ from zoo_core.engines import Engines
 from zoo_core.entry_points import BLOCK_FACTORIES, ENGINES, TRANSLATORS, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import InputError, ParameterError, PluginError, ZooError, ZooWarning
 from zoo_core.frozen import FrozenDict
-from zoo_core.golden import GOLDEN_ENTRY, Check, Golden, are_tolerances, compare, golden_tensors
+from zoo_core.golden import Check, Golden, are_tolerances, compare, golden_tensors
+from zoo_core.parameters.header import (
+    ENGINES_ENTRY,
+    FACTORY_ENTRY,
+    FORMAT_ENTRY,
+    GOLDEN_ENTRY,
+    REQUIRES_ENTRY,
+    SIGNATURE_ENTRY,
+    TRANSLATOR_ENTRY,
+    WRITTEN_WITH_ENTRY,
+)
 from zoo_core.registered import build_from_arguments, entry_point_of
 from zoo_core.translator import Translator, TranslatorContext, translator_class
 from zoo_core.wording import did_you_mean, listing
@@ -36,8 +46,6 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 FORMAT = "1"
-#: The header's entry that says which versions of which distributions wrote the file, for whoever lacks one of them.
-WRITTEN_WITH = "zoo.written_with"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +182,7 @@ class Model:
             extra = golden_tensors(inputs, outputs)
             header[GOLDEN_ENTRY] = json.dumps({"rtol": rtol, "atol": atol})
             # A signature that is known may leave dimensions free that one input cannot tell of.
-            header.setdefault("zoo.signature", json.dumps(_signature(inputs, outputs)))
+            header.setdefault(SIGNATURE_ENTRY, json.dumps(_signature(inputs, outputs)))
         if not isinstance(target, str | os.PathLike):
             self._engine.save_parameters(self.block, target, header, extra)
             return
@@ -238,30 +246,30 @@ class Model:
 
     def _header(self) -> dict[str, str]:
         installed = InstalledEntryPoints.scan()
-        header: dict[str, Any] = {"zoo.engines": [self.engine]}
+        header: dict[str, Any] = {ENGINES_ENTRY: [self.engine]}
         writers = [installed.provider(self.engine)]
         if self.factory is not None:
             entry = entry_point_of(type(self.factory), BLOCK_FACTORIES, installed)
             writers.append(entry)
-            header["zoo.factory"] = self.factory.to_dict(installed)
+            header[FACTORY_ENTRY] = self.factory.to_dict(installed)
             # A program runs in one engine; without one, a neutral model is built by whichever engine loads it.
             if self.factory.engines and not self._engine.programs(self.block):
-                header["zoo.engines"] = list(self.factory.engines)
-                header["zoo.factory"] = _neutral(header["zoo.factory"], entry, installed)
+                header[ENGINES_ENTRY] = list(self.factory.engines)
+                header[FACTORY_ENTRY] = _neutral(header[FACTORY_ENTRY], entry, installed)
         if self.translator is not None:
             entry = entry_point_of(type(self.translator), TRANSLATORS, installed)
             writers.append(entry)
-            header["zoo.translator"] = self.translator.to_dict(installed)
-            header["zoo.requires"] = [requirement_of(entry)]
+            header[TRANSLATOR_ENTRY] = self.translator.to_dict(installed)
+            header[REQUIRES_ENTRY] = [requirement_of(entry)]
         if self.inputs:
-            header["zoo.signature"] = {
+            header[SIGNATURE_ENTRY] = {
                 "inputs": [spec.to_dict() for spec in self.inputs], "outputs": [spec.to_dict() for spec in self.outputs]
             }  # fmt: skip
-        header[WRITTEN_WITH] = {
+        header[WRITTEN_WITH_ENTRY] = {
             "zoo-core": __version__,
             **{writer.distribution: writer.version for writer in writers if writer is not None},
         }
-        return {"zoo.format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
+        return {FORMAT_ENTRY: FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
 
 
 def _neutral(document: dict[str, Any], entry: EntryPoint, installed: InstalledEntryPoints) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from zoo_core.entry_points import BLOCK_FACTORIES, InstalledEntryPoints, normali
 from zoo_core.errors import InputError, IntegrityError, PackageNotInstalledError, ParameterError, PluginError, ZooWarning
 from zoo_core.how import How, named_factory, named_translator
 from zoo_core.material import MODEL_NAME, Material
-from zoo_core.model import FORMAT, WRITTEN_WITH
+from zoo_core.model import FORMAT
+from zoo_core.parameters.header import FACTORY_ENTRY, FORMAT_ENTRY, REQUIRES_ENTRY, TRANSLATOR_ENTRY, WRITTEN_WITH_ENTRY
 from zoo_core.parameters.program import PROGRAM_TENSOR
 from zoo_core.registered import build, build_from_arguments, entry_point_of, field_names, fields_of, own_arguments, snake_case
 from zoo_core.requirements import check_requirement, distribution_of, install_line, missing_requirements
@@ -45,7 +46,7 @@ def check_format(material: Material) -> None:
     Raises:
         ParameterError: It is of another format.
     """
-    found = material.header.get("zoo.format", FORMAT)
+    found = material.header.get(FORMAT_ENTRY, FORMAT)
     if found != FORMAT:
         raise ParameterError(
             f"{printable(material.name)} is of the format {printable(found)!r}, and this version reads {FORMAT!r}: "
@@ -60,9 +61,9 @@ def check_requires(material: Material) -> None:
         PackageNotInstalledError: Something is not installed; the message ends in the ``pip install`` line.
         ParameterError: The header's entry is malformed.
     """
-    if "zoo.requires" not in material.header:
+    if REQUIRES_ENTRY not in material.header:
         return
-    requires = material.header_value("zoo.requires", list)
+    requires = material.header_value(REQUIRES_ENTRY, list)
     try:
         missing = missing_requirements(check_requirement(item) for item in requires)
     except (TypeError, ValueError) as error:
@@ -93,7 +94,7 @@ def factory_for(
         found = factory_class(name, installed, engine=engine.name, carrier=material.carrier)
         beside = _translator_beside(material, how, arguments, installed)
         return build_from_arguments(found, arguments, what=f"factory {name!r}", beside=beside)
-    if "zoo.factory" in material.header:
+    if FACTORY_ENTRY in material.header:
         named = _factory_of_header(material, engine, installed)
         # Arguments of the call and of the address change fields of the factory that the file names.
         beside = _translator_beside(material, how, arguments, installed)
@@ -107,7 +108,7 @@ def factory_for(
 
 
 def _factory_of_header(material: Material, engine: Engine, installed: InstalledEntryPoints) -> BlockFactory:
-    document = material.header_value("zoo.factory", dict)
+    document = material.header_value(FACTORY_ENTRY, dict)
     try:
         return factory_from_dict(document, installed, engine=engine.name, carrier=material.carrier)
     except PackageNotInstalledError as error:
@@ -116,9 +117,9 @@ def _factory_of_header(material: Material, engine: Engine, installed: InstalledE
 
 def _authorship(material: Material, missing: Iterable[str]) -> str:
     """Who wrote a file whose factory is not here, as the beginning of a message."""
-    if WRITTEN_WITH not in material.header:
+    if WRITTEN_WITH_ENTRY not in material.header:
         return f"{printable(material.name)}: "
-    versions = material.header_value(WRITTEN_WITH, dict)
+    versions = material.header_value(WRITTEN_WITH_ENTRY, dict)
     names = {normalised(distribution_of(text)) for text in missing}
     writers = [f"{name} {version}" for name, version in versions.items() if normalised(name) in names]
     return f"{printable(material.name)} was written with {listing(map(printable, writers))}: " if writers else ""
@@ -173,9 +174,9 @@ def translator_for(
         translator = build_from_arguments(
             found, _normalizing(found, arguments), what=f"translator {found.__name__}", beside=beside
         )
-    elif "zoo.translator" in material.header:
+    elif TRANSLATOR_ENTRY in material.header:
         # Those of the call and of the address change fields of the translator that the file names.
-        named = translator_from_dict(material.header_value("zoo.translator", dict), installed, carrier=material.carrier)
+        named = translator_from_dict(material.header_value(TRANSLATOR_ENTRY, dict), installed, carrier=material.carrier)
         translator = _with_arguments(named, _users(material, how), what=f"translator {type(named).__name__}", beside=beside)
     else:
         _tell_of_djls(material, how, arguments)
@@ -237,9 +238,9 @@ def _translator_beside(
 ) -> type[Translator] | None:
     """The class of the translator that is built from the same arguments as the factory, wherever it is named."""
     found = _translator_class(material, how, arguments, installed)
-    if found is not None or "zoo.translator" not in material.header:
+    if found is not None or TRANSLATOR_ENTRY not in material.header:
         return found
-    name = material.header_value("zoo.translator", dict).get("name")
+    name = material.header_value(TRANSLATOR_ENTRY, dict).get("name")
     return translator_class(name, installed, carrier=material.carrier) if isinstance(name, str) else None
 
 

@@ -31,6 +31,8 @@ WEB_SCHEMES = ("http", "https")
 MAX_REDIRECTS = 10
 #: Of a server that is in trouble, or asks to be left alone for a while. Source: RFC 9110, section 15; RFC 6585, section 4.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Seconds to wait for a connection, and for the next bytes, where there is something to fall back on.
+_HURRIED_CONNECT_S, _HURRIED_READ_S = 3.0, 10.0
 #: Headers that may follow a redirect to another origin.
 _PLAIN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "if-none-match", "if-range", "range", "user-agent"})
 #: ``bytes 0-99/1000``, or ``*`` for a size that the server does not know. Source: RFC 9110, section 14.4.
@@ -105,6 +107,15 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     stall: Stall = msgspec.field(default_factory=Stall)
     retry: Retry = msgspec.field(default_factory=Retry)
     connections: int = 8
+
+    def hurried(self) -> Transfer:
+        """One that asks once and soon gives up, for what can be done without."""
+        return msgspec.structs.replace(
+            self,
+            connect_s=min(self.connect_s, _HURRIED_CONNECT_S),
+            read_s=min(self.read_s, _HURRIED_READ_S),
+            retry=msgspec.structs.replace(self.retry, retries=0),
+        )
 
     def addresses(self, url: str, *, is_pinned: bool) -> list[str]:
         """Where a file is looked for: in the mirrors of its address, then there.

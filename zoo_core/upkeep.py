@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from zoo_core.atomic import PARTIAL, make_read_only, remove, unique_name
+from zoo_core.cache import DOCUMENTS
 from zoo_core.contents import FOLDER as UNPACKED
 from zoo_core.contents import named_digests
 from zoo_core.errors import AmbiguousModelError, CacheError, CriteriaError, ModelNotFoundError, RepositoryError
@@ -117,12 +118,26 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         artifacts: Whose folders are gone.
         in_use: Those that would have gone, and that running processes use.
+        catalogue: Bytes of what was known of repositories, among those that were freed.
         freed: Bytes.
     """
 
     artifacts: tuple[Kept, ...] = ()
     in_use: tuple[Kept, ...] = ()
+    catalogue: int = 0
     freed: int = 0
+
+
+class _Learned(msgspec.Struct, frozen=True):
+    """What is known of one repository, or one document of it.
+
+    Attributes:
+        paths: The files; the first one is what is known, the others are notes of it.
+        last_use: When it was made, confirmed or used, in seconds since 1970; at most an hour too early.
+    """
+
+    paths: tuple[Path, ...]
+    last_use: float
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +198,10 @@ class Upkeep:
                     total += status.st_size
         return total
 
+    def catalogue_size(self) -> int:
+        """Bytes of what is known of repositories."""
+        return sum(_size(path) for item in self._learned() for path in item.paths)
+
     def named(self, model: str) -> list[Kept]:
         """The artifacts that a MODEL names: all versions of one model where it gives none.
 
@@ -219,10 +238,11 @@ class Upkeep:
     def prune(self, *, older_than_s: float | None = None, max_size: int | None = None) -> Removed:
         """Remove what was not used for long, then the least recently used until the rest is small enough.
 
-        What never became whole, contents without a folder and notes of what is gone are removed in any case.
+        What never became whole, contents without a folder and notes of what is gone are removed in any case. What is known of
+        a repository goes by the same age, and by size after all artifacts: where there is no network, nothing brings it back.
 
         Args:
-            older_than_s: Seconds since an artifact was last used.
+            older_than_s: Seconds since an artifact was last used, or what is known of a repository used or confirmed.
             max_size: Bytes that may remain.
 
         Raises:
@@ -234,16 +254,21 @@ class Upkeep:
             old = [item for item in kept if older_than_s is not None and now - item.last_use > older_than_s]
             broken = self._forget_downloads()
             done = self._removed(old, lambda _: True)
-            done = msgspec.structs.replace(done, freed=done.freed + broken)
+            unasked = [item for item in self._learned() if older_than_s is not None and now - item.last_use > older_than_s]
+            unlearned = self._unlearn(unasked, lambda _: True)
+            done = msgspec.structs.replace(done, freed=done.freed + broken + unlearned, catalogue=unlearned)
             if max_size is None:
                 return done
             size = self.size()
             rest = [item for item in reversed(kept) if item not in old]
             more = self._removed(rest, lambda freed: size - freed > max_size)
+            left = self.size()
+            unlearned = self._unlearn(self._learned(), lambda freed: left - freed > max_size)
             return Removed(
                 artifacts=(*done.artifacts, *more.artifacts),
                 in_use=(*done.in_use, *more.in_use),
-                freed=done.freed + more.freed,
+                catalogue=done.catalogue + unlearned,
+                freed=done.freed + more.freed + unlearned,
             )
 
     def _removed(self, artifacts: list[Kept], goes_on: Callable[[int], bool]) -> Removed:
@@ -334,6 +359,26 @@ class Upkeep:
                     freed += _delete(doomed)
         return freed
 
+    def _unlearn(self, learned: Iterable[_Learned], goes_on: Callable[[int], bool]) -> int:
+        """Remove what is known of repositories, as long as it is wanted; whoever has a file open reads on in it.
+
+        Returns:
+            Bytes that were freed.
+        """
+        freed = 0
+        for item in learned:
+            if not goes_on(freed):
+                break
+            for path in item.paths:
+                size = _size(path)
+                # Windows: somebody has it open, and its notes stay with it.
+                try:
+                    remove(path)
+                except PermissionError:
+                    break
+                freed += size
+        return freed
+
     def _forget_archives(self) -> None:
         """Remove the notes of archives whose contents are gone."""
         for note in _files(self.home / UNPACKED):
@@ -357,6 +402,8 @@ class Upkeep:
                 yield Fault(path=path, what="nothing is known of this folder; remove it")
         for path in sorted((self.home / INDEX).glob(f"*{SUFFIX}")):
             yield from _verify_index(path)
+        for path in sorted(path for path in _level(self.home / DOCUMENTS, 1) if not _is_partial(path)):
+            yield from _verify_document(path)
 
     def _verify_folder(self, folder: Path, owner: Owner) -> Iterator[Fault]:
         for name, digest in owner.files.items():
@@ -408,6 +455,18 @@ class Upkeep:
         paths = (path for depth in range(1, _DEPTH + 2) for path in _level(self.home, depth))
         return sorted(path for path in paths if _is_partial(path))
 
+    def _learned(self) -> list[_Learned]:
+        """What is known of repositories, what was used longest ago first."""
+        here = {path for path in _level(self.home / INDEX, 1) if not _is_partial(path)}
+        # What is known comes first, so that no note goes without it.
+        names = {path.stem for path in here}
+        groups = [
+            sorted((path for path in here if path.stem == name), key=lambda path: path.suffix != SUFFIX) for name in names
+        ]
+        groups += [[path] for path in _level(self.home / DOCUMENTS, 1) if not _is_partial(path)]
+        found = [_Learned(tuple(paths), max(_modified(path) for path in paths)) for paths in groups]
+        return sorted(found, key=lambda item: (item.last_use, item.paths))
+
     def _owners(self) -> Iterator[Owner]:
         for path in self._artifact_folders():
             owner = self._owner(path)
@@ -451,6 +510,20 @@ def _verify_index(path: Path) -> Iterator[Fault]:
         yield Fault(
             path=path, what=f"was damaged ({printable(faults[0])}) and is removed; it is made anew when it is next used"
         )
+
+
+def _verify_document(path: Path) -> Iterator[Fault]:
+    """Look at a document that was kept; of what is in it nobody promised a digest."""
+    try:
+        is_document = isinstance(msgspec.json.decode(path.read_bytes()), dict)
+    except OSError:
+        return
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        is_document = False
+    if not is_document:
+        with contextlib.suppress(OSError):
+            remove(path)
+        yield Fault(path=path, what="was no document and is removed; it is read anew when it is next used")
 
 
 def _unfinished(folder: Path) -> Unfinished | None:
@@ -513,6 +586,21 @@ def _age_s(path: Path) -> float:
     except OSError:
         return 0.0
     return time.time() - max(status.st_mtime, status.st_ctime)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        # Somebody removed it just now.
+        return time.time()
 
 
 def _delete(path: Path) -> int:

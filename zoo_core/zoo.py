@@ -143,6 +143,8 @@ class ModelZoo:
         self._order = tuple(engines) if engines is not None else self._config.engines
         self._plugins = None if plugins is None else list(plugins)
         self._lock_path = named_lock(lock, config)
+        self._asked_at: dict[str, float] = {}
+        self._last_named: tuple[list[Place], Catalogue] | None = None
 
     # What the zoo is made of, each part made when it is first needed.
 
@@ -202,7 +204,7 @@ class ModelZoo:
         return self._catalogue_of(self._places if self._locked is None else self._locked.places)
 
     def _catalogue_of(self, places: Sequence[Located]) -> Catalogue:
-        return Catalogue(places, self._cache, self._engines.names, self._max_age_s)
+        return Catalogue(places, self._cache, self._engines.names, self._max_age_s, self._asked_at)
 
     def _authorised(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
         answer: Mapping[str, str] | None = self._hooks.first("zoo_authorise_request", url=url, headers=headers)
@@ -224,6 +226,7 @@ class ModelZoo:
         """Forget what was read: packages, repositories and plugins are looked at again when they are next needed."""
         for name in ("_installed", "_engines", "_hooks", "_transfer", "_opened", "_places", "_locked", "_catalogue"):
             self.__dict__.pop(name, None)
+        self._asked_at, self._last_named = {}, None
 
     def __enter__(self) -> ModelZoo:
         return self
@@ -556,7 +559,11 @@ class ModelZoo:
     @_heeding_offline
     def messages(self, model_urls: Sequence[Place] = ()) -> list[str]:
         """What could not be read, and why: repositories, documents, plugins with hooks."""
-        return [*self._restricted(model_urls).messages, *self._hooks.errors.values()]
+        # Of what a verb has just read of them, so that nobody is asked once more.
+        last = self._last_named
+        is_same = bool(model_urls) and last is not None and last[0] == _as_list(model_urls)
+        catalogue = last[1] if last is not None and is_same else self._restricted(model_urls)
+        return [*catalogue.messages, *self._hooks.errors.values()]
 
     @_heeding_offline
     def cli_commands(self) -> list[click.Command]:
@@ -634,13 +641,17 @@ class ModelZoo:
         return _Question(Criteria(**{**found.fields, **fields}), catalogue)
 
     def _restricted(self, model_urls: Sequence[Place]) -> Catalogue:
-        if isinstance(model_urls, str | Path):
-            model_urls = [model_urls]
-        if not model_urls:
+        urls = _as_list(model_urls)
+        if not urls:
             return self._catalogue
         if self._locked is not None:
-            return self._catalogue_of(self._locked.named(model_urls))
-        return self._catalogue_of(named_places(model_urls, self._catalogue.places, self._opened))
+            places = self._locked.named(urls)
+        else:
+            places = named_places(urls, self._catalogue.places, self._opened)
+        catalogue = self._catalogue_of(places)
+        # One assignment, so that no other thread sees the half of it.
+        self._last_named = urls, catalogue
+        return catalogue
 
     def _with_repository(self, catalogue: Catalogue, record: ModelRecord) -> Catalogue:
         """A record may come from a repository that only the call which found it named."""
@@ -806,6 +817,10 @@ class ModelZoo:
                     warn(f"{reason}; using {engine.name}", ZooWarning, stacklevel=2)
             return engine
         raise unusable[0] if unusable else PluginError("no engine is installed: pip install zoo-pytorch")
+
+
+def _as_list(model_urls: Sequence[Place]) -> list[Place]:
+    return [model_urls] if isinstance(model_urls, str | Path) else list(model_urls)
 
 
 def _limits(config: Config) -> Limits:

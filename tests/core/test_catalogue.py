@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from tests.commands import Commands
 from tests.web import Answer, Site, serving
 from zoo_core import ModelNotFoundError, ModelZoo, OfflineError, Repository, RepositoryError, ZooWarning
 from zoo_core import catalogue as catalogue_module
+from zoo_core.cli.main import run
 from zoo_core.index import database as database_module
 from zoo_core.metadata import Metadata
 from zoo_core.repository.local import FolderRepository
+from zoo_core.transfer import Retry
 from zoo_core.upkeep import Upkeep
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -226,12 +229,97 @@ def test_a_dead_server_does_not_hide_what_is_known(home: Path) -> None:
         assert references(zoo) == ["com.example/net@1.0"]
 
 
+def test_where_an_index_is_known_a_server_in_trouble_is_asked_once_and_without_one_again_and_again(
+    site: Site, home: Path, opened: Callable[..., ModelZoo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Retry, "wait", lambda *_: 0.0)
+    site.pages["/zoo/index.json"] = Answer(status=503)
+    assert opened().messages()
+    assert site.paths == ["/zoo/index.json"] * (1 + Retry().retries)
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    site.pages["/zoo/index.json"] = Answer(status=503)
+    del site.requests[:]
+    with pytest.warns(ZooWarning, match="503.*using the index of"):
+        assert references(opened(refresh=True)) == ["com.example/net@1.0"]
+    assert site.paths == ["/zoo/index.json"]
+
+
+def test_repositories_that_calls_name_are_asked_once_by_a_zoo_and_warned_of_once(site: Site, home: Path) -> None:
+    url = f"{site.url}zoo/"
+    site.pages["/zoo/index.json"] = index(NET)
+    references(ModelZoo([], cache=home, config=False, plugins=[]), model_urls=[url])
+    age(home, 2 * DAY_S)
+    del site.requests[:]
+    site.pages["/zoo/index.json"] = Answer(status=404)
+    zoo = ModelZoo([], cache=home, config=False, plugins=[])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            assert references(zoo, model_urls=[url]) == ["com.example/net@1.0"]
+            assert zoo.messages([url]) == []
+            assert zoo.explain("nets", model_urls=url).accepted == []
+    assert [str(item.message).rpartition("; ")[2] for item in caught] == ["using the index of 48.0 hours ago"]
+    assert site.paths.count("/zoo/index.json") == 1
+    site.pages["/zoo/index.json"] = index(NET, OTHER)
+    zoo.refresh()
+    assert references(zoo, model_urls=[url]) == ["com.example/net@1.0", "com.example/other@1.0"]
+
+
+def test_the_messages_of_named_repositories_are_those_of_the_call_before(site: Site, tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "folder"
+    make.publish(folder, NET)
+    zoo = ModelZoo([], cache=home, config=False, plugins=[])
+    site.pages["/zoo/index.json"] = Answer(b"no index")
+    named = [f"{site.url}zoo/", str(folder)]
+    assert references(zoo, model_urls=named) == ["com.example/net@1.0"]
+    asked = len(site.requests)
+    assert "no index" in zoo.messages(named)[0]
+    assert len(site.requests) == asked
+    # A folder is looked at by each call all the same.
+    make.publish(folder, OTHER)
+    assert references(zoo, model_urls=[folder]) == ["com.example/net@1.0", "com.example/other@1.0"]
+
+
+def test_a_search_on_the_command_line_asks_and_warns_once(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    assert run(["search", "--repository", f"{site.url}zoo/"]) == 0
+    age(Path(os.environ["ZOO_HOME"]), 2 * DAY_S)
+    site.pages["/zoo/index.json"] = Answer(b"<html>log in</html>")
+    capfd.readouterr()
+    for more in ([], ["--artifact", "nothing"]):
+        del site.requests[:]
+        run(["search", "--repository", f"{site.url}zoo/", *more])
+        assert capfd.readouterr().err.count("using the index of 48.0 hours ago") == 1
+        assert site.paths == ["/zoo/index.json"]
+
+
 def test_offline_the_known_index_is_used_in_silence(site: Site, home: Path, opened: Callable[..., ModelZoo]) -> None:
     site.pages["/zoo/index.json"] = index(NET)
     references(opened())
     age(home, 10 * DAY_S)
     assert references(opened(offline=True)) == ["com.example/net@1.0"]
     assert len(site.requests) == 1
+
+
+def test_pruning_by_age_leaves_an_offline_user_the_index_that_is_used(
+    site: Site, home: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    references(opened())
+    age(home, 100 * DAY_S)
+    assert references(opened(offline=True)) == ["com.example/net@1.0"]
+    (note,) = (home / "index").glob("*.used")
+    written = note.stat().st_mtime_ns
+    references(opened(offline=True))
+    assert note.stat().st_mtime_ns == written
+    assert Upkeep(home).prune(older_than_s=30 * DAY_S).catalogue == 0
+    assert references(opened(offline=True)) == ["com.example/net@1.0"]
+    # Nobody asks for long.
+    age(home, 40 * DAY_S)
+    assert Upkeep(home).prune(older_than_s=30 * DAY_S).catalogue > 0
+    assert not list((home / "index").iterdir())
+    assert references(opened()) == ["com.example/net@1.0"]
 
 
 def test_offline_and_unknown_is_a_message_that_says_so(site: Site, opened: Callable[..., ModelZoo]) -> None:

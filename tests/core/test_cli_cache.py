@@ -175,6 +175,18 @@ def test_prune_removes_by_age_and_by_size(zoo: Zoo, home: Path) -> None:
     assert list((home / "blobs" / "sha256").rglob("*.*")) == []
 
 
+def test_what_is_known_of_repositories_is_a_line_of_ls_and_goes_by_age(zoo: Zoo, home: Path) -> None:
+    path = home / "index" / "0.sqlite"
+    path.parent.mkdir()
+    path.write_bytes(bytes(3000))
+    os.utime(path, (time.time() - 90 * 86_400, time.time() - 90 * 86_400))
+    assert zoo("cache", "ls")[1].splitlines()[-1].split("  ") == ["catalogue", "3.0 kB", "what is known of repositories"]
+    assert json.loads(zoo("--json", "cache", "ls")[1])["catalogue"] == 3000
+    status, out, err = zoo("cache", "prune", "--older-than", "80d")
+    assert (status, out, err) == (0, "removed 3.0 kB of the catalogue\n", "3.0 kB freed\n")
+    assert json.loads(zoo("--json", "cache", "prune")[1])["catalogue"] == 0
+
+
 def test_verify_ends_with_5_where_something_is_damaged(zoo: Zoo, home: Path) -> None:
     assert zoo("cache", "verify") == (0, f"{home}: all files are what they were when they arrived\n", "")
     assert json.loads(zoo("cache", "verify", "--json")[1]) == {"path": str(home), "faults": []}

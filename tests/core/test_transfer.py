@@ -274,3 +274,10 @@ def test_whoever_authorises_sees_the_address_and_the_headers(site: Site) -> None
     body(Transfer(retry=ONCE, authorise=watching), f"{site.url}net.bin", 2)
     ((url, headers),) = seen
     assert (url, headers["Range"]) == (f"{site.url}net.bin", "bytes=2-")
+
+
+def test_one_that_is_hurried_asks_once_and_waits_for_seconds_only() -> None:
+    hurried = Transfer().hurried()
+    assert (hurried.retry.retries, hurried.connect_s <= 3, hurried.read_s <= 10) == (0, True, True)
+    # Whoever waits for less already waits no longer for it.
+    assert Transfer(connect_s=0.5, read_s=0.5).hurried().connect_s == 0.5

@@ -476,3 +476,66 @@ def test_a_compressed_file_is_kept_once_and_verified(cache: Cache, upkeep: Upkee
     cache.folder(model(file("parameters", packed, uri="net.params.gz", name="net.params")), Memory(parameters=packed))
     assert (contents(cache), list(upkeep.verify())) == ({WEIGHTS}, [])
     shutil.rmtree(cache.home)
+
+
+# what is known of repositories ---------------------------------------------------------------------------------------
+
+
+def learn(cache: Cache, name: str, ago_s: float, size: int = 1000, **notes_s: float) -> Path:
+    """What is known of a repository, made some time ago, with notes of other times."""
+    folder = cache.home / "index"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.sqlite").write_bytes(bytes(size))
+    for suffix, seconds in {"sqlite": ago_s, **notes_s}.items():
+        path = folder / f"{name}.{suffix}"
+        path.touch()
+        os.utime(path, (time.time() - seconds, time.time() - seconds))
+    return folder / f"{name}.sqlite"
+
+
+def kept_document(cache: Cache, name: str, ago_s: float, content: bytes = b"{}") -> Path:
+    path = cache.home / "documents" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (time.time() - ago_s, time.time() - ago_s))
+    return path
+
+
+def test_by_age_goes_what_is_known_of_repositories_that_nobody_asks(cache: Cache, upkeep: Upkeep) -> None:
+    gone = [learn(cache, "a", OLD_S, confirmed=OLD_S, used=OLD_S), learn(cache, "b", OLD_S), kept_document(cache, "c", OLD_S)]
+    left = [
+        learn(cache, "confirmed", OLD_S, confirmed=60.0, used=OLD_S),
+        learn(cache, "used", OLD_S, confirmed=OLD_S, used=60.0),
+        learn(cache, "new", 60.0),
+        kept_document(cache, "read", 60.0),
+    ]
+    assert upkeep.catalogue_size() == 5000 + 4
+    assert upkeep.prune().catalogue == 0
+    done = upkeep.prune(older_than_s=30 * 86_400)
+    assert (done.catalogue, done.freed) == (2002, 2002)
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in left)
+    assert {path.stem for path in (cache.home / "index").iterdir()} == {"confirmed", "used", "new"}
+
+
+def test_by_size_it_goes_last_of_all_what_was_used_longest_ago_first(cache: Cache, upkeep: Upkeep) -> None:
+    folders = fill(cache)
+    old, new = learn(cache, "old", OLD_S), learn(cache, "new", 60.0)
+    document = kept_document(cache, "document", 2 * OLD_S)
+    upkeep.prune(max_size=upkeep.size() - 1)
+    assert old.exists()
+    assert document.exists()
+    assert not all(folder.exists() for folder in folders.values())
+    upkeep.remove(upkeep.artifacts())
+    done = upkeep.prune(max_size=upkeep.size() - 500)
+    assert (old.exists(), new.exists(), document.exists()) == (False, True, False)
+    assert done.catalogue == done.freed == 1002
+    assert upkeep.prune(max_size=0).catalogue == 1000
+
+
+def test_verify_removes_what_is_no_document(cache: Cache, upkeep: Upkeep) -> None:
+    good = kept_document(cache, "good", 0.0)
+    bad = [kept_document(cache, "cut", 0.0, b'{"artifacts": ['), kept_document(cache, "list", 0.0, b"[]")]
+    assert {fault.path for fault in upkeep.verify()} == set(bad)
+    assert [path.exists() for path in (good, *bad)] == [True, False, False]
+    assert list(upkeep.verify()) == []

@@ -39,12 +39,13 @@ def folder(output: Output) -> None:
 def ls(output: Output) -> None:
     """List the artifacts that are in the cache, the one that was used last first, and downloads that are not whole."""
     upkeep = Upkeep(home())
-    kept, unfinished, size = upkeep.artifacts(), upkeep.unfinished(), upkeep.size()
+    kept, unfinished, size, catalogue = upkeep.artifacts(), upkeep.unfinished(), upkeep.size(), upkeep.catalogue_size()
     if output.is_json:
         output.document(
             {
                 "path": str(upkeep.home),
                 "size": size,
+                "catalogue": catalogue,
                 "artifacts": [item.to_dict() for item in kept],
                 "unfinished": [item.to_dict() for item in unfinished],
             }
@@ -52,6 +53,8 @@ def ls(output: Output) -> None:
         return
     output.table([_row(item) for item in kept])
     output.table([_unfinished_row(item) for item in unfinished])
+    if catalogue:
+        output.table([["catalogue", bytes_text(catalogue), "what is known of repositories"]])
     counts = [_count(len(kept), "artifact"), *([_count(len(unfinished), "unfinished download")] if unfinished else [])]
     output.message(f"{', '.join(counts)}, {bytes_text(size)} on the disk, in {upkeep.home}")
 
@@ -71,7 +74,9 @@ def rm(output: Output, models: tuple[str, ...]) -> None:
 
 
 @command.command("prune", epilog=COMMON_HELP)
-@click.option("--older-than", metavar="AGE", help="Remove what was not used for so long: 30d, 12h, 2w.")
+@click.option(
+    "--older-than", metavar="AGE", help="Remove what was not used for so long, what is known of repositories too: 30d, 12h, 2w."
+)
 @click.option(
     "--max-size", metavar="SIZE", help="Then remove what was used longest ago, until no more than this is left: 20GB."
 )
@@ -124,12 +129,15 @@ def _tell(output: Output, done: Removed) -> None:
             {
                 "removed": [item.to_dict() for item in done.artifacts],
                 "in_use": [item.to_dict() for item in done.in_use],
+                "catalogue": done.catalogue,
                 "freed": done.freed,
             }
         )
         return
     for item in done.artifacts:
         output.line(f"removed {item.reference}" + (f" {item.owner.name}" if item.owner.name else ""))
+    if done.catalogue:
+        output.line(f"removed {bytes_text(done.catalogue)} of the catalogue")
     output.message(f"{bytes_text(done.freed)} freed")
 
 

@@ -14,6 +14,18 @@ from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.cli.tree import drawn
 from zoo_core.description import ModelInfo
+from zoo_core.parameters.header import (
+    ALIASES_ENTRY,
+    ENGINES_ENTRY,
+    FACTORY_ENTRY,
+    FORMAT_ENTRY,
+    GOLDEN_ENTRY,
+    PROGRAMS_ENTRY,
+    REQUIRES_ENTRY,
+    SIGNATURE_ENTRY,
+    TRANSLATOR_ENTRY,
+    WRITTEN_WITH_ENTRY,
+)
 from zoo_core.record import ModelRecord
 from zoo_core.requirements import install_line
 from zoo_core.wording import bytes_text, printable, shown_url
@@ -69,26 +81,26 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
 
 #: Entry of the header -> what it is called, and how its JSON is shown.
 _ENTRIES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "zoo.factory": ("factory", lambda value: f"{value['factory']}({_fields(value['fields'])})"),
-    "zoo.engines": ("engines", lambda value: _names(value)),
-    "zoo.translator": ("translator", lambda value: f"{value['name']}({_fields(value['arguments'])})"),
-    "zoo.golden": ("golden", lambda value: f"outputs to check, within rtol {value['rtol']:g}, atol {value['atol']:g}"),
-    "zoo.requires": ("requires", lambda value: _names(value)),
-    "zoo.written_with": ("written with", lambda value: ", ".join(f"{name} {version}" for name, version in value.items())),
+    FACTORY_ENTRY: ("factory", lambda value: f"{value['factory']}({_fields(value['fields'])})"),
+    ENGINES_ENTRY: ("engines", lambda value: _names(value)),
+    TRANSLATOR_ENTRY: ("translator", lambda value: f"{value['name']}({_fields(value['arguments'])})"),
+    GOLDEN_ENTRY: ("golden", lambda value: f"outputs to check, within rtol {value['rtol']:g}, atol {value['atol']:g}"),
+    REQUIRES_ENTRY: ("requires", lambda value: _names(value)),
+    WRITTEN_WITH_ENTRY: ("written with", lambda value: ", ".join(f"{name} {version}" for name, version in value.items())),
 }
 #: What the rest of the text shows.
-_SHOWN_ELSEWHERE = ("zoo.format", "zoo.programs", "zoo.aliases")
+_SHOWN_ELSEWHERE = (FORMAT_ENTRY, PROGRAMS_ENTRY, ALIASES_ENTRY)
 
 
 def _header(found: ModelInfo) -> Iterator[tuple[str, str]]:
     """The header's entries in words; one that is malformed, or that nobody here knows, as it stands."""
     order = [*(key for key in _ENTRIES if key in found.header), *(key for key in found.header if key not in _ENTRIES)]
     for key in order:
-        if key in _SHOWN_ELSEWHERE or (key == "zoo.engines" and found.record is not None):
+        if key in _SHOWN_ELSEWHERE or (key == ENGINES_ENTRY and found.record is not None):
             continue
         text = found.header[key]
         try:
-            if key == "zoo.signature":
+            if key == SIGNATURE_ENTRY:
                 yield from _signature(json.loads(text))
             elif key in _ENTRIES:
                 name, worded = _ENTRIES[key]

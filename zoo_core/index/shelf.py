@@ -2,6 +2,7 @@
 
 index/<key>.sqlite      see `zoo_core.index.database`
 index/<key>.confirmed   which file was found to be up to date, and by its time when
+index/<key>.used        by its time when the file was used last, within an hour
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.__about__ import __version__
-from zoo_core.atomic import atomic_path, remove
+from zoo_core.atomic import atomic_path, note_use, remove
 from zoo_core.errors import CacheError
 from zoo_core.index.damaged import DamagedIndexError
 from zoo_core.repository.base import Listing, Repository
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "index"
 SUFFIX = ".sqlite"
+USED = ".used"
 
 
 class Shelf:
@@ -130,6 +132,8 @@ class Shelf:
             note = self._note(url)
             if note.read_text("utf-8", "replace") == database.about.uid:
                 confirmed = max(confirmed, note.stat().st_mtime)
+        if path == self._path(self._homes[0], url):
+            note_use(path.with_suffix(USED))
         return Known(database, path, max(0.0, time.time() - confirmed))
 
     def _paths(self, url: str) -> list[Path]:

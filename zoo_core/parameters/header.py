@@ -16,6 +16,8 @@ REQUIRES_ENTRY = "zoo.requires"
 PROGRAMS_ENTRY = "zoo.programs"
 #: Further names of stored tensors.
 ALIASES_ENTRY = "zoo.aliases"
+#: Which versions of which distributions wrote the file, for whoever lacks one of them.
+WRITTEN_WITH_ENTRY = "zoo.written_with"
 #: The tolerances of the golden outputs.
 GOLDEN_ENTRY = "zoo.golden"
 

@@ -112,6 +112,10 @@ class Repository(ABC):
             return None
         return Listing(iter(self.entries()), {"fingerprint": fingerprint})
 
+    def hurried(self) -> Repository:
+        """The same one, which asks once and soon gives up: for a listing that can be done without, since one is known."""
+        return self
+
     def entries(self) -> Iterable[Entry]:
         """All its documents, so that those which are known already need not be read."""
         seen: dict[str, int] = {}

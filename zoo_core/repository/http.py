@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,12 @@ class HttpRepository(Repository):
         """All documents of the index, as they are written there."""
         with self.listing() or Listing() as listing:
             yield from listing.entries
+
+    def hurried(self) -> HttpRepository:
+        """The same one, with another transfer."""
+        other = copy.copy(self)
+        other._transfer = self._transfer.hurried()
+        return other
 
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """The index, by one request, which the server answers in a few bytes where nothing has changed.

@@ -5,6 +5,7 @@ Source: the hub's HTTP interface as huggingface_hub uses it, and what it says of
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib.util
@@ -131,6 +132,12 @@ class HubRepository(Repository):
         """The commit."""
         return str(self._found().sha)
 
+    def hurried(self) -> HubRepository:
+        """The same one, with another transfer."""
+        other = copy.copy(self)
+        other._transfer = self._transfer.hurried()
+        return other
+
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """What the commit holds that the revision is now; one request tells where it is the known one."""
         found = self._found()
@@ -168,7 +175,7 @@ class HubRepository(Repository):
             from huggingface_hub import HfApi
 
             found = HfApi(endpoint=_endpoint(), library_name="zoo-core", library_version=__version__).model_info(
-                self._name, revision=self._revision, files_metadata=True, timeout=_WAIT_S
+                self._name, revision=self._revision, files_metadata=True, timeout=min(_WAIT_S, 2 * self._transfer.connect_s)
             )
         if not re.fullmatch(r"[0-9a-f]{40,64}", str(found.sha)):
             raise RepositoryError(f"{shown_url(self.url)}: the hub names no commit", self.url)
