@@ -87,7 +87,7 @@ class Catalogue:
     _kept: dict[str, Metadata] = dataclasses.field(default_factory=dict)
     _renewed: set[str] = dataclasses.field(default_factory=set)
     _lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
-    _asking: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    _asking: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     # What it is asked.
 
@@ -149,7 +149,10 @@ class Catalogue:
         return [*unread, *(MetadataError(text) for seen in self._all for text in seen.problems)]
 
     def repository_of(self, record: ModelRecord) -> Repository | None:
-        """The repository that a record comes from; None where it is not among these. No document is read."""
+        """The repository that a record comes from; None where it is not among these.
+
+        No document is read, unless that is what tells several objects apart that say one address.
+        """
         opened = {}
         for number in self._numbers_of(record):
             # Whoever asks for what it holds is told why.
