@@ -48,7 +48,8 @@ class _Seen:
         known: The file that its documents are in; None where they are in memory.
         key: What tells the file from those of other repositories; None where no other process may have it.
         asked: What tells the repository from others that are asked; "" where asking it takes no network.
-        is_renewed: Its repository was asked itself, so that what was kept earlier of single documents may be outdated.
+        renewed: When its repository answered itself, so that what was kept earlier of single documents may be outdated; None
+            where what is known was enough.
     """
 
     number: int
@@ -59,7 +60,7 @@ class _Seen:
     known: Known | None = None
     key: str | None = None
     asked: str = ""
-    is_renewed: bool = False
+    renewed: float | None = None
 
 
 @dataclasses.dataclass
@@ -85,7 +86,7 @@ class Catalogue:
     _missing: dict[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
     _said: list[str] = dataclasses.field(default_factory=list)
     _kept: dict[str, Metadata] = dataclasses.field(default_factory=dict)
-    _renewed: set[str] = dataclasses.field(default_factory=set)
+    _renewed: dict[str, float] = dataclasses.field(default_factory=dict)
     _lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
     _asking: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
@@ -184,9 +185,9 @@ class Catalogue:
         if record.metadata.listed_as:
             return self._fetched(record, record.metadata, self._certain(record))
         listed = self._kept.get(record.metadata.url) if is_chosen else None
-        if listed is None or listed.url in self._renewed or not self._is_renewed(record):
+        if listed is None or not self._is_outdated(record, listed):
             return record
-        self._renewed.add(listed.url)
+        self._renewed[listed.url] = time.monotonic()
         try:
             return self._fetched(record, listed, self._certain(record).hurried())
         except (RepositoryError, MetadataError) as error:
@@ -205,7 +206,7 @@ class Catalogue:
             content = repository.document(listed)
         found = _with_document(record, content)
         self.cache.keep_document(listed, content)
-        self._renewed.add(listed.url)
+        self._renewed[listed.url] = time.monotonic()
         return self.completed(found)
 
     def _completed(self, record: ModelRecord, here: Set[str] | None) -> ModelRecord:
@@ -228,10 +229,12 @@ class Catalogue:
         self._kept[listed.url] = listed
         return found
 
-    def _is_renewed(self, record: ModelRecord) -> bool:
+    def _is_outdated(self, record: ModelRecord, listed: Metadata) -> bool:
+        """Whether its repository has answered since its document was read by this zoo."""
         with self._lock:
-            seen = self._looked_at
-        return any(seen[number].is_renewed for number in self._numbers_of(record))
+            seen = [self._looked_at[number] for number in self._numbers_of(record)]
+        read = self._renewed.get(listed.url, float("-inf"))
+        return any(item.renewed is not None and item.renewed > read for item in seen)
 
     def _numbers_of(self, record: ModelRecord) -> list[int]:
         """The places that a record may come from, the likelier first."""
@@ -344,7 +347,7 @@ class Catalogue:
         finally:
             if seen.asked:
                 self.asked[seen.asked] = time.monotonic()
-        seen.is_renewed = True
+        seen.renewed = time.monotonic()
         return found
 
     def _put(self, seen: _Seen, repository: Repository, known: Known) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,20 @@ def test_a_document_that_was_published_anew_is_read_anew_by_whoever_asks_anew(si
     site.requests.clear()
     for _ in range(2):
         assert [path.name for path in fresh.download("acme/tiny-bert", progress=False).iterdir()] == ["new.bin"]
-    # Once by each zoo.
+    # Once for each time that the repository was asked.
     assert site.paths.count(f"{FILL_MASK}/acme/tiny-bert/metadata.json") == 1
     assert [path.name for path in zoo().download("acme/tiny-bert", progress=False).iterdir()] == ["new.bin"]
+
+
+def test_a_zoo_that_lives_long_reads_it_anew_each_time_that_it_asks_the_repository(site, zoo, kept, monkeypatch):
+    monotonic, place = time.monotonic, f"{FILL_MASK}/acme/tiny-bert/metadata.json"
+    long = zoo(refresh=True)
+    site.requests.clear()
+    for turn in range(3):
+        monkeypatch.setattr(time, "monotonic", lambda turn=turn: monotonic() + 100 * turn)
+        for _ in range(2):
+            long.info("acme/tiny-bert")
+        assert site.paths.count(place) == turn + 1
 
 
 def test_where_it_cannot_be_read_anew_the_one_that_was_read_earlier_is_used(site, zoo, kept):
