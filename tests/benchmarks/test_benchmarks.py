@@ -27,11 +27,22 @@ import download
 download.SIZE, download.ROUNDS, download.SLOW_ROUNDS = 1_000_000, 1, 1
 download.main()
 """
+#: Its sizes are its arguments; the rounds are set as above.
+CATALOGUE = f"""
+import sys
+sys.path.insert(0, {str(FOLDER)!r})
+import catalogue
+catalogue.ROUNDS = 1
+catalogue.SMALL, catalogue.LARGE = 20, 40
+sys.argv[1:] = ["20", "40"]
+catalogue.main()
+"""
 COMMANDS = {
     "load": [FOLDER / "load.py", "--quick"],
     "load_combined": [FOLDER / "load_combined.py", "--quick"],
     "startup": [FOLDER / "startup.py", "--quick"],
     "download": ["-c", DOWNLOAD],
+    "catalogue": ["-c", CATALOGUE],
 }
 
 
@@ -101,6 +112,21 @@ def test_downloads_are_measured_beside_requests(printed: Callable[[str], str]) -
     assert len(re.findall(r"^  (?:zoo|requests) .* s  \(median .*x of requests$", text, re.MULTILINE)) == 4
     assert "goal: zoo at most" in text
     assert "goal: zoo at least" in text
+
+
+def test_questions_to_a_catalogue_are_measured_beside_the_floor_and_one_that_reads_all(printed: Callable[[str], str]) -> None:
+    text = printed("catalogue")
+    for name in (
+        "first listing",
+        "one document changed",
+        "peer: msgspec, all of it",
+        "by id",
+        "by words",
+        "not found, far off",
+    ):
+        assert len(re.findall(rf"^  {name} +\d+ ms +\d+ MB", text, re.MULTILINE)) == 2, name
+    assert len(re.findall(r"^  floor +.* ms .* 1\.0x of the floor$", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"x (?:met|MISSED)$", text, re.MULTILINE)) == 6
 
 
 def test_a_case_that_there_is_not_is_refused_with_those_there_are() -> None:

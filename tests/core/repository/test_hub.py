@@ -263,6 +263,15 @@ class TestWhatGoesWrong:
         assert zoo("search").status == 0
         assert plain.paths[:2] == [ASKED, ASKED]
 
+    def test_where_the_commit_is_known_it_is_asked_once(self, plain, zoo):
+        assert zoo("search").status == 0
+        for path in (ASKED, ASKED.replace("true", "True")):
+            plain.site.pages[path] = Answer(b"{}", 503)
+        del plain.site.requests[:]
+        done = zoo("search", "--refresh")
+        assert (done.status, done.err.count("using the index of")) == (0, 1)
+        assert plain.paths == [ASKED]
+
     def test_a_hub_that_does_not_answer_is_one_line(self, zoo):
         assert refused(zoo("search", HF_ENDPOINT="http://127.0.0.1:9")).startswith("error: hf://acme/net: ")
 
