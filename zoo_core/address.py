@@ -111,6 +111,24 @@ def said_of_all(text: str) -> FrozenDict[Any]:
         return FrozenDict()
 
 
+def secret_in(text: str) -> str | None:
+    """The name of a parameter in an address that holds a secret or a signature; None where there is none.
+
+    >>> secret_in("https://models.example/net.pt?version=1&access-token=abc")
+    'access-token'
+    """
+    try:
+        pairs = parse_qsl(urlsplit(text).query)
+    except ValueError:
+        return None
+    names = (name for name, _ in pairs)
+    return next((name for name in names if name.lower() in _SIGNATURES or _is_secret(name.replace("-", "_"))), None)
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET.fullmatch(snake_case(name)) is not None
+
+
 def value_of(text: str) -> Any:
     """What a text stands for among arguments: JSON where it is some, such as ``[128, 64]``, else the text itself.
 
@@ -136,7 +154,7 @@ def _said(query: str, text: str) -> FrozenDict[str]:
             )
         if name in said:
             raise CriteriaError(f"{shown_url(text)}: {printable(name)} stands twice in the query")
-        if _NAME.fullmatch(name) and not _SECRET.fullmatch(snake_case(name)):
+        if _NAME.fullmatch(name) and not _is_secret(name):
             said[name] = value
     try:
         # What tells repositories apart is hashed, and lists in lists are by calls in calls.

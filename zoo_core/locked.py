@@ -15,7 +15,7 @@ from zoo_core.artifact import Artifact, ArtifactFile
 from zoo_core.criteria import Criteria
 from zoo_core.entry_points import normalised
 from zoo_core.errors import IntegrityError, ModelNotFoundError, OfflineError, RepositoryError, ZooError
-from zoo_core.lockfile import Lock
+from zoo_core.lockfile import Lock, Pin, public_address, scheme_of
 from zoo_core.places import Opener, Place
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
@@ -32,7 +32,7 @@ class Locked:
 
     Args:
         own: The repositories that are installed and configured here, which only say what they know of a locked artifact.
-        published: Gives what one of them has, in answer to criteria.
+        published: Gives the artifacts that one of them has of a record's model, each with its files.
         opened: Opens a repository by its address.
     """
 
@@ -40,7 +40,7 @@ class Locked:
         self,
         lock: Lock,
         own: Sequence[Place],
-        published: Callable[[Place, Criteria], Iterable[ModelRecord]],
+        published: Callable[[Place, ModelRecord], Iterable[Artifact]],
         *,
         opened: Opener,
         transfer: Transfer,
@@ -106,7 +106,7 @@ class Locked:
         """The folders that may be read in place: what the user's own configuration names, never what the lock does."""
         found = []
         for place in self._own:
-            if place.source.is_configured and place.source.repository.startswith("file:"):
+            if place.source.is_configured and scheme_of(place.source.repository) == "file":
                 with contextlib.suppress(ZooError):
                     found.append(place.open())
         return found
@@ -146,27 +146,43 @@ class Locked:
 
     def _place(self, source: Source, *, is_named: bool = False) -> Place:
         def folders() -> list[Repository]:
-            named = [self._opened(source.repository)] if is_named and source.repository.startswith("file:") else []
+            named = [self._opened(source.repository)] if is_named and scheme_of(source.repository) == "file" else []
             return [*named, *self._folders()]
 
         def opened() -> Repository:
-            return LockedRepository(self.lock, source, transfer=self._transfer, folders=folders, opened=self._opened)
+            return LockedRepository(
+                self.lock, source, transfer=self._transfer, folders=folders, itself=lambda: self._itself(source)
+            )
 
         return Place(source, opened)
+
+    def _itself(self, source: Source) -> Repository:
+        """A repository that the lock names: the one that this zoo has, as a plugin's own opens by no address; else by that."""
+        carriers = self._carriers(pin for pin in self.lock.pins if pin.source == source)
+        for place in self._own:
+            if _has_address(place.source, source) and normalised(place.source.distribution) in carriers:
+                with contextlib.suppress(ZooError):
+                    return place.open()
+        return self._opened(source.repository)
 
     def _has(self, place: Place, record: ModelRecord, files: Mapping[str, Path] | None) -> bool:
         """Whether a repository publishes what a locked record is."""
         if files is None and place.open().is_remote:
             return False
-        criteria = Criteria(group_id=record.group_id, artifact_id=record.artifact_id, type=record.mrl.type)
-        found = (own for own in self._published(place, criteria) if own.mrl == record.mrl)
-        return any(is_same(own.artifact, record.artifact, files) for own in found)
+        return any(is_same(own, record.artifact, files) for own in self._published(place, record))
 
     def _is_from(self, record: ModelRecord, source: Source) -> bool:
         pins = (pin for pin in self.lock.pins if pin.source == record.source and pin.metadata.mrl == record.mrl)
-        carriers = {normalised(pin.distribution) for pin in pins}
-        same = source.repository.rstrip("/") == record.source.repository.rstrip("/")
-        return same and normalised(source.distribution) in carriers
+        return _has_address(source, record.source) and normalised(source.distribution) in self._carriers(pins)
+
+    @staticmethod
+    def _carriers(pins: Iterable[Pin]) -> set[str]:
+        return {normalised(pin.distribution) for pin in pins}
+
+
+def _has_address(own: Source, locked: Source) -> bool:
+    """Whether a repository has the address that a lock names, which has no user and password."""
+    return public_address(own.repository).rstrip("/") == locked.repository.rstrip("/")
 
 
 def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
@@ -174,7 +190,7 @@ def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
     aliases = {place.source.repository for place in own if name in (place.source.name, place.source.distribution)}
     # Unlike Path.expanduser this leaves the home of an unknown user as it stands.
     address = name if "://" in name else Path(os.path.expanduser(name)).absolute().as_uri()  # noqa: PTH111
-    meant = {url.rstrip("/") for url in (address, *aliases)}
+    meant = {public_address(url).rstrip("/") for url in (address, *aliases)}
     return source.repository.rstrip("/") in meant or name == source.name or normalised(source.name) == normalised(name)
 
 

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zoo_core.address import said_of_all
+from zoo_core.address import said_of_all, secret_in
 from zoo_core.artifact import MRL, Artifact, ArtifactFile
 from zoo_core.atomic import atomic_file
 from zoo_core.criteria import FIELDS, Criteria
 from zoo_core.errors import CriteriaError, MetadataError
 from zoo_core.frozen import FrozenDict
-from zoo_core.metadata import UNRESOLVED, Metadata
+from zoo_core.metadata import MAX_FILES, UNRESOLVED, Metadata
 from zoo_core.record import ModelRecord, Source
 from zoo_core.wording import bytes_text, printable, shown_url
 
@@ -30,13 +30,14 @@ LOCK_VERSION = 1
 #: Bytes of a lock that are read; a model with a thousand names of classes has some 30 kB.
 MAX_BYTES = 32 << 20
 MAX_MODELS = 2_000
-#: Files of one model, addresses of one file, and questions of one model.
-MAX_FILES, MAX_ADDRESSES, MAX_QUESTIONS = 1_000, 100, 100
+#: Addresses of one file, and questions of one model.
+MAX_ADDRESSES, MAX_QUESTIONS = 100, 100
 #: Characters of an address, and of a name of a distribution with its version.
 _MAX_ADDRESS, _MAX_PACKAGE = 4_096, 200
 #: What addresses may begin with; a repository of another kind may have its own scheme beside these.
 _WEB = ("http", "https")
 _SCHEMES = (*_WEB, "file", "package")
+_USER = re.compile(r"^[^/?#\s]*@")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
 
@@ -337,14 +338,19 @@ def _check_address(url: str, path: Path, field: str, schemes: Collection[str] | 
     """
     try:
         parts = urlsplit(url)
-        # A port that is none shows only when it is asked for.
-        scheme, has_host, user = parts.scheme, bool(parts.hostname) and parts.port != 0, parts.username or parts.password
+        # What goes before an @ is a container or a revision in addresses of some other kinds.
+        user = parts.password or (parts.username if parts.scheme in _WEB else None)
+        # A port that is none shows only when it is asked for, and that of another kind may be anything.
+        has_host = bool(parts.hostname) and (parts.scheme not in _WEB or parts.port != 0)
+        scheme = parts.scheme
     except ValueError:
         scheme, has_host, user = "", False, None
-    is_known = bool(scheme) if schemes is None else scheme in schemes
+    # What opens it takes ` FILE://` for `file://`, and a single letter for the drive of a Windows path.
+    is_plain = len(scheme) > 1 and url.startswith(f"{scheme}://")
+    is_known = is_plain and (schemes is None or scheme in schemes)
     # Another machine's files, as Windows names them, are none of this one.
     is_there = user is None and url.isprintable() and (not has_host if scheme == "file" else has_host or scheme not in _WEB)
-    if not is_known or not is_there or "://" not in url or len(url) > _MAX_ADDRESS:
+    if not is_known or not is_there or len(url) > _MAX_ADDRESS:
         raise _malformed(path, field, f"expected an absolute address, found {shown_url(url[:200])!r}")
 
 
@@ -400,13 +406,40 @@ def _malformed(path: Path, field: str, what: str) -> MetadataError:
     return MetadataError(f"{printable(f'{path}: {field}: {what}')}", url=str(path), field=field)
 
 
-def without_user(url: str) -> str:
-    """An address without a user and password: a lock is given to others.
+def scheme_of(url: str) -> str:
+    """What an address begins with, in lower case, as what opens it reads that; "" where it is none."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
-    >>> without_user("https://anna:secret@models.example.com/zoo/")
+
+def public_address(url: str) -> str:
+    """An address as a lock names it: without a user and a password, since a lock is given to others.
+
+    >>> public_address("HTTPS://anna:secret@models.example.com/zoo/")
     'https://models.example.com/zoo/'
+    >>> public_address("az://container@account/zoo")
+    'az://container@account/zoo'
     """
-    return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
+    scheme, (_, mark, rest) = scheme_of(url), url.partition("://")
+    if not scheme or not mark:
+        return url
+    return f"{scheme}://{re.sub(_USER, '', rest) if scheme in _WEB else rest}"
+
+
+def refuse_secret(url: str) -> None:
+    """Refuse an address that a lock would give to others with a secret in it.
+
+    Raises:
+        CriteriaError: There is one in its query.
+    """
+    name = secret_in(url)
+    if name is not None:
+        raise CriteriaError(
+            f"{shown_url(url)}: `{printable(name)}` is a secret or a signature, and a lock is given to others. Name the "
+            "address without it; a token goes into token_env of its [[repository]] in your zoo.toml, or into netrc"
+        )
 
 
 def pinned_files(files: Iterable[ArtifactFile], sha256: Mapping[str, str]) -> tuple[ArtifactFile, ...]:
@@ -414,9 +447,9 @@ def pinned_files(files: Iterable[ArtifactFile], sha256: Mapping[str, str]) -> tu
     return tuple(
         msgspec.structs.replace(
             file,
-            uri=without_user(file.url),
-            url=without_user(file.url),
-            mirrors=tuple(map(without_user, file.mirrors)),
+            uri=public_address(file.url),
+            url=public_address(file.url),
+            mirrors=tuple(map(public_address, file.mirrors)),
             sha256=file.sha256 or sha256.get(file.key),
             sha256_prefix=None,
         )

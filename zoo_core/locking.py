@@ -10,6 +10,7 @@ from typing import Any
 import importlib_metadata
 import msgspec
 
+from zoo_core.artifact import ArtifactFile
 from zoo_core.cache import Cache, check_supported
 from zoo_core.description import describe
 from zoo_core.downloads import Progress
@@ -18,9 +19,10 @@ from zoo_core.errors import RepositoryError
 from zoo_core.frozen import FrozenDict
 from zoo_core.how import How
 from zoo_core.locked import lock_line
-from zoo_core.lockfile import Lock, Pin, Question, pinned_files, without_user
+from zoo_core.lockfile import Lock, Pin, Question, pinned_files, public_address, refuse_secret, scheme_of
 from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
+from zoo_core.repository.locked import PLAIN
 from zoo_core.repository.package import SCHEME, package_folder
 from zoo_core.requirements import distribution_of, engine_package, missing_requirements
 from zoo_core.selection import Surroundings, select, usable_engines, wanted_engines
@@ -29,7 +31,7 @@ from zoo_core.wording import printable, shown_url
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locking:
+class Change:
     """What happened to the answer of one question.
 
     Attributes:
@@ -84,14 +86,14 @@ class LockReport:
     """
 
     lock: Lock
-    changes: tuple[Locking, ...]
+    changes: tuple[Change, ...]
     is_changed: bool
 
 
 Answer = Callable[[Question], tuple[Pin, tuple[str, ...]]]
 
 
-def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrade: bool) -> tuple[Lock, tuple[Locking, ...]]:
+def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrade: bool) -> tuple[Lock, tuple[Change, ...]]:
     """A lock that answers further questions too.
 
     A question that the lock has, or that one of its pins answers, keeps that pin; ``upgrade`` asks anew. Without questions all
@@ -111,7 +113,7 @@ def renewed(lock: Lock, questions: Sequence[Question], answer: Answer, *, upgrad
         pin, learned = (kept, ()) if kept is not None and not upgrade else answer(question)
         entries[question] = pin
         # A new question that an old pin answers changes nothing of it.
-        changes.append(Locking(pin=pin, before=before or (kept if pin == kept else None), learned=learned))
+        changes.append(Change(pin=pin, before=before or (kept if pin == kept else None), learned=learned))
     return msgspec.structs.replace(lock, entries=tuple(entries.items())), tuple(changes)
 
 
@@ -149,9 +151,9 @@ def refuse_folders(question: Question, own: Iterable[Source], path: Path) -> Non
     Raises:
         RepositoryError: The question is to be asked of another folder.
     """
-    known = {source.repository for source in own if source.is_configured}
+    known = {public_address(source.repository) for source in own if source.is_configured}
     for url in question.repositories:
-        if url.startswith("file:") and url not in known:
+        if scheme_of(url) == "file" and public_address(url) not in known:
             raise RepositoryError(
                 f"{printable(str(path))} asks the folder {shown_url(url)}, which your own configuration does not name; to "
                 f"ask it: {lock_line(question.criteria, path)} --upgrade --repository {shown_url(url)}",
@@ -165,10 +167,13 @@ def pin_of(
     """An artifact with all that is needed to fetch exactly it, and the keys of files that were fetched to learn their sha256.
 
     Raises:
+        CriteriaError: The repository's address has a secret.
         IntegrityError, RepositoryError, CacheError: As for `Cache.files`.
     """
+    refuse_secret(record.source.repository)
     for file in record.files:
         check_supported(record, file)
+        _check_addressed(file, record, repository)
     weak = [file for file in record.files if file.sha256 is None]
     found = cache.transferred(record, repository, weak, progress=progress) if weak else {}
     files = pinned_files(
@@ -178,11 +183,29 @@ def pin_of(
     artifact = msgspec.structs.replace(record.artifact, files=files)
     pin = Pin(
         metadata=msgspec.structs.replace(record.metadata, artifacts=(artifact,)),
-        repository=without_user(record.source.repository),
+        repository=public_address(record.source.repository),
         distribution=record.source.distribution,
         packages=packages,
     )
     return pin, tuple(file.key for file in weak if repository.local_path(file) is None)
+
+
+def _check_addressed(file: ArtifactFile, record: ModelRecord, repository: Repository) -> None:
+    """Refuse a file that only the code of a plugin reaches, where no address says so: with a lock it could not be had.
+
+    Raises:
+        RepositoryError: It is one.
+    """
+    kind = scheme_of(record.source.repository)
+    is_own = kind in PLAIN and repository.transfer_for(file) is None and repository.local_path(file) is None
+    is_elsewhere = kind not in ("file", SCHEME) and scheme_of(file.url) == "file"
+    if is_own or is_elsewhere:
+        raise RepositoryError(
+            f"{printable(record.reference)} cannot be locked: only the code of a plugin opens {shown_url(file.url)} of the "
+            f"repository {shown_url(record.source.repository)}, and these addresses do not say so. Both with a scheme of "
+            "the plugin's own, such as demo://, would",
+            file.url,
+        )
 
 
 def _lasting(url: str, record: ModelRecord) -> str:

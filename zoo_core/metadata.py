@@ -258,7 +258,7 @@ def _stored_name(uri: str) -> tuple[str, str | None]:
 
 
 #: What some system does not allow in a file name, or takes for a folder or a device.
-_UNSAFE_NAME = re.compile(
+UNSAFE_NAME = re.compile(
     r"""[/\\:<>|?*"\x00-\x1f\x7f] | ^\s | [\s.]$ | ^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)""", re.VERBOSE | re.IGNORECASE
 )
 
@@ -267,7 +267,7 @@ def _checked_name(name: str, kind: str, url: str, field: str) -> str:
     """A name becomes one path component in the cache, on every system."""
     if kind == "dir" and not name:
         return name
-    if not name or len(name.encode(errors="surrogatepass")) > 200 or _UNSAFE_NAME.search(name) or name_fault(name) is not None:
+    if not name or len(name.encode(errors="surrogatepass")) > 200 or UNSAFE_NAME.search(name) or name_fault(name) is not None:
         raise _malformed(url, field, f"expected a plain file name, found {name!r}")
     return name
 

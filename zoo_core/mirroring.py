@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,9 +29,10 @@ from zoo_core.cache import Cache
 from zoo_core.entry_points import InstalledEntryPoints, normalised
 from zoo_core.errors import CriteriaError, IntegrityError, MetadataError, PackageNotInstalledError, RepositoryError
 from zoo_core.indexing import write_index
-from zoo_core.lockfile import LOCK_NAME, Lock, document, document_path
+from zoo_core.locked import is_same
+from zoo_core.lockfile import LOCK_NAME, Lock, Pin, document, document_path
 from zoo_core.members import name_fault
-from zoo_core.metadata import DOCUMENT_NAME, TYPES, Metadata, archive_suffix
+from zoo_core.metadata import DOCUMENT_NAME, TYPES, UNSAFE_NAME, Metadata, archive_suffix
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
 from zoo_core.repository.http import INDEX_NAME
@@ -40,15 +40,13 @@ from zoo_core.repository.package import SCHEME
 from zoo_core.requirements import distribution_of, install_line
 from zoo_core.store import CHUNK, digest_file
 from zoo_core.syncing import Explain, Report, packages_of_pins, waits_for_package
-from zoo_core.wording import listing, printable
+from zoo_core.wording import listing, printable, shown_url
 
 FILES = "files"
 MANIFEST = "zoo-mirror.json"
 _INDEXES = (INDEX_NAME, f"{INDEX_NAME}.gz")
 #: Bytes of a manifest that are read.
 _MAX_MANIFEST = 32 << 20
-#: What some system allows in no name of a file; the rest is known to `name_fault`.
-_UNSAFE = re.compile(r'[/<>:"|?*]')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +84,8 @@ def mirror(
     At every moment the folder is whole as a repository. Files of others in it stay as they are.
 
     Raises:
-        CriteriaError: The folder holds documents of another repository, or a file of somebody else where one is to be written.
+        CriteriaError: The folder holds documents of another repository, or a file of somebody else where one is to be written;
+            or the lock has two of one version.
         IntegrityError, RepositoryError, OfflineError, CacheError: The files cannot be had.
         PackageNotInstalledError: They lie in a package that is not installed.
         MetadataError: An id cannot be a folder.
@@ -94,16 +93,17 @@ def mirror(
     """
     if not lock.pins:
         raise CriteriaError(f"{printable(str(lock.path))} locks no model, so there is nothing to mirror")
+    entries = _distinct(lock)
     content = lock.to_json()
-    locked = {_place_of(file): file.sha256 or "" for pin in lock.pins for file in pin.record.files}
+    locked = {_place_of(file): file.sha256 or "" for pin, _ in entries for file in pin.record.files}
     target = _Target(folder)
     target.claim(
-        {**locked, LOCK_NAME: hashlib.sha256(content).hexdigest()}, [document_path(pin.metadata.mrl) for pin in lock.pins]
+        {**locked, LOCK_NAME: hashlib.sha256(content).hexdigest()}, [document_path(pin.metadata.mrl) for pin, _ in entries]
     )
     carriers = _Carriers(installed)
     documents: dict[MRL, Metadata] = {}
     sizes: dict[str, int] = {}
-    for pin in lock.pins:
+    for pin, artifact in entries:
         record = pin.record
         try:
             found = cache.transferred(record, repository_of(record), record.files, progress=report())
@@ -115,19 +115,38 @@ def mirror(
                 raise PackageNotInstalledError(f"{error}: {install_line(missing)}", missing) from error
             raise
         sizes |= {_place_of(file): target.copy(found[file.key], _place_of(file), file.sha256 or "") for file in record.files}
-        artifact = msgspec.structs.replace(
-            pin.artifact,
-            files=tuple(_relocated(file, sizes[_place_of(file)], record.mrl) for file in record.files),
-            requires=carriers.others(pin.artifact),
+        relocated = msgspec.structs.replace(
+            artifact,
+            files=tuple(_relocated(file, sizes[_place_of(file)], record.mrl) for file in artifact.files),
+            requires=carriers.others(artifact),
         )
         known = documents.setdefault(record.mrl, msgspec.structs.replace(pin.metadata, artifacts=()))
-        documents[record.mrl] = msgspec.structs.replace(known, artifacts=(*known.artifacts, artifact))
+        documents[record.mrl] = msgspec.structs.replace(known, artifacts=(*known.artifacts, relocated))
     for place, text in _published(documents.values()).items():
         target.write(place, text)
     target.write(LOCK_NAME, content)
     target.finish()
     references = tuple(pin.record.reference for pin in lock.pins)
     return Mirrored(path=target.folder, models=references, files=len(sizes), size=sum(sizes.values()))
+
+
+def _distinct(lock: Lock) -> list[tuple[Pin, Artifact]]:
+    """What is mirrored, each version once, with what the address of its repository says of it, which a mirror has no more.
+
+    Raises:
+        CriteriaError: The lock has two of one version that differ, from two repositories.
+    """
+    found: dict[tuple[MRL, str | None, str], tuple[Pin, Artifact]] = {}
+    for pin in lock.pins:
+        artifact = msgspec.structs.replace(pin.artifact, arguments=pin.record.arguments)
+        first, known = found.setdefault((pin.metadata.mrl, artifact.version, artifact.name), (pin, artifact))
+        if not is_same(known, artifact):
+            raise CriteriaError(
+                f"{printable(str(lock.path))} has {printable(pin.record.reference)} twice, and not the same, from "
+                f"{shown_url(first.repository)} and from {shown_url(pin.repository)}: one repository cannot hold both. "
+                "Mirror each from a lock of its own"
+            )
+    return list(found.values())
 
 
 class _Target:
@@ -252,7 +271,7 @@ def _place_of(file: ArtifactFile) -> str:
 
 def _is_plain(name: str) -> bool:
     """Whether a text is the name of a file on every system."""
-    return name_fault(name) is None and not _UNSAFE.search(name)
+    return name_fault(name) is None and not UNSAFE_NAME.search(name)
 
 
 def _relocated(file: ArtifactFile, size: int, mrl: MRL) -> ArtifactFile:

@@ -21,6 +21,7 @@ from zoo_core.lockfile import Lock, Pin
 from zoo_core.locking import installed_version
 from zoo_core.record import ModelRecord
 from zoo_core.repository.base import Repository
+from zoo_core.repository.locked import SuppliedRepository
 from zoo_core.repository.package import SCHEME, package_folder
 from zoo_core.requirements import distribution_of, install_line, missing_requirements
 from zoo_core.wording import listing, printable
@@ -101,6 +102,8 @@ def sync(
 
 def _bring(pin: Pin, repository: Repository, cache: Cache, outcome: _Outcome, report: Report) -> None:
     record = pin.record
+    if isinstance(repository, SuppliedRepository):
+        _take(record, repository, cache, report)
     waiting = [file for file in record.files if waits_for_package(file) and not cache.has(_only(record, [file]), repository)]
     if waiting:
         # One that cannot be had ends the downloads of the others.
@@ -113,6 +116,33 @@ def _bring(pin: Pin, repository: Repository, cache: Cache, outcome: _Outcome, re
         if not waiting:
             raise
         outcome.waiting.append(pin)
+
+
+def _take(record: ModelRecord, repository: SuppliedRepository, cache: Cache, report: Report) -> None:
+    """Bring what suppliers have of an artifact, each in its own way; what none gives is told when it is looked for.
+
+    Raises:
+        CacheError: As for `Cache.files`.
+        IntegrityError, RepositoryError: A supplier has a file, and none gives it.
+    """
+    errors: dict[str, ZooError] = {}
+    # One file that cannot be had ends the downloads of the others, so that these are asked for again, each by itself.
+    for is_alone in (False, True):
+        for supplier in repository.suppliers:
+            absent = [file for file in record.files if not cache.has(_only(record, [file]), repository)]
+            there = [found for file in absent if (found := supplier.file_of(file)) is not None]
+            for files in [[file] for file in there] if is_alone else [there] if there else []:
+                try:
+                    cache.transferred(record, supplier, files, progress=report())
+                except (IntegrityError, RepositoryError) as error:
+                    errors |= {file.key: error for file in files}
+                    if supplier.is_gone(error):
+                        break
+        if not is_alone and len(record.files) == 1:
+            break
+    for file in record.files:
+        if file.key in errors and not cache.has(_only(record, [file]), repository):
+            raise errors[file.key]
 
 
 def _absent(pin: Pin) -> PackageNotInstalledError:

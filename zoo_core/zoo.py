@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from zoo_core.artifact import Artifact
     from zoo_core.description import ModelInfo
     from zoo_core.how import How
     from zoo_core.loader import ModelLoader
@@ -190,11 +191,15 @@ class ModelZoo:
 
         return Locked(read_lock(self._lock_path), self._places, self._published, opened=self._opened, transfer=self._transfer)
 
-    def _published(self, place: Located, criteria: Criteria) -> list[ModelRecord]:
-        """What a repository itself has, whatever is locked; at least what the criteria ask for."""
+    def _published(self, place: Located, record: ModelRecord) -> Iterator[Artifact]:
+        """What a repository itself has of a record's model, whatever is locked; of a listing the whole document is read."""
         catalogue = self._catalogue_of([place])
         catalogue.revalidate()
-        return catalogue.candidates(criteria)
+        criteria = Criteria(group_id=record.group_id, artifact_id=record.artifact_id, type=record.mrl.type)
+        for own in catalogue.candidates(criteria):
+            if own.mrl == record.mrl:
+                whole = catalogue.whole(catalogue.completed(own))
+                yield from whole.metadata.artifacts if own.metadata.listed_as else [own.artifact]
 
     def _is_offline(self) -> bool:
         return is_offline(self._config, self._offline)
@@ -435,6 +440,7 @@ class ModelZoo:
         """
         from zoo_core.lockfile import Lock, Pin, Question, read_lock
         from zoo_core.locking import LockReport, packages_of, pin_of, refuse_folders, renewed
+        from zoo_core.store import Store
 
         if self._lock_path is not None:
             raise CriteriaError(f"this zoo sees only what {self._lock_path} holds: lock with ModelZoo(lock=False)")
@@ -455,9 +461,11 @@ class ModelZoo:
             pin, learned = pin_of(record, repository, self._cache, packages, reporter(progress))
             return pin.as_read(place), learned
 
-        lock = read_lock(place) if place.exists() else Lock(path=place)
-        lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
-        return LockReport(lock=lock, changes=changes, is_changed=lock.write())
+        # Of two that add to one file at the same time, the later one begins with what the earlier one wrote.
+        with Store(self._cache.home).lock(f"zoo lock {place.resolve()}"):
+            lock = read_lock(place) if place.exists() else Lock(path=place)
+            lock, changes = renewed(lock, list(given), answer, upgrade=upgrade)
+            return LockReport(lock=lock, changes=changes, is_changed=lock.write())
 
     @_heeding_offline
     def sync(self, *, model_urls: Sequence[Place] = (), progress: Progress | bool | None = None) -> Synced:
@@ -476,11 +484,13 @@ class ModelZoo:
             IntegrityError, RepositoryError, CacheError: Some files cannot be had; all others are here.
             PackageNotInstalledError: All that can be fetched is here, and packages are missing; nothing is installed.
         """
-        from zoo_core.repository.locked import SuppliedRepository
+        from zoo_core.repository.locked import SuppliedRepository, Supplier
         from zoo_core.syncing import sync
 
         locked = self._checked_lock()
-        suppliers = [place.open() for place in named_places(model_urls, self._places, self._opened)] if model_urls else []
+        named = named_places(model_urls, self._places, self._opened) if model_urls else []
+        # Of all models together, so that each is read once.
+        suppliers = [Supplier(place.source.repository, place.open) for place in named]
 
         def repository_of(record: ModelRecord) -> Repository:
             repository = self._repository(_Question(Criteria(), self._catalogue), record)
@@ -741,10 +751,13 @@ class ModelZoo:
 
     def _named_in(self, question: _Question) -> tuple[str, ...]:
         """The addresses of the repositories that a question is asked of alone."""
-        from zoo_core.lockfile import without_user
+        from zoo_core.lockfile import public_address, refuse_secret
 
-        places = () if question.catalogue is self._catalogue else question.catalogue.places
-        return tuple(dict.fromkeys(without_user(place.source.repository) for place in places))
+        # Not whether it is the zoo's own catalogue, which another thread may have replaced meanwhile.
+        named = [place.source.repository for place in question.catalogue.places if place.source.is_named]
+        for url in named:
+            refuse_secret(url)
+        return tuple(dict.fromkeys(map(public_address, named)))
 
     def _checked_lock(self) -> Locked:
         if self._locked is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,16 @@ from tests import parameter_files
 from tests import repositories as make
 from tests.core import toy_engine
 from tests.web import Site, serving
-from zoo_core import IntegrityError, ModelNotFoundError, ModelZoo, RepositoryError, UntrustedCodeError, ZooError
+from zoo_core import (
+    Criteria,
+    IntegrityError,
+    MetadataError,
+    ModelNotFoundError,
+    ModelZoo,
+    RepositoryError,
+    UntrustedCodeError,
+    ZooError,
+)
 from zoo_core.indexing import write_index
 
 np = pytest.importorskip("numpy")
@@ -160,6 +170,32 @@ def test_a_sha1_that_only_the_lock_names_vouches_for_nothing(tmp_path: Path, sit
     assert not runs(zoo(url, lock=lock))
 
 
+def test_a_listing_vouches_by_the_document_that_it_leaves_out(tmp_path: Path, site: Site) -> None:
+    """As those of Deep Java Library do, which list models without their files."""
+    place = "/model/nlp/fill_mask/ai/djl/huggingface/pytorch/"
+    listing = json.dumps({"a/one": {"result": "success", "sha1": "1"}}).encode()
+    artifact = make.artifact("0.0.1", files={"parameters": make.item("net.pt", PROGRAM)}, name="one", engines=["Toy"])
+    ids = {"artifact_id": "a/one", "group_id": "ai.djl.huggingface.pytorch", "application": "nlp/fill_mask"}
+    document = make.document(artifact, **ids)
+    site.pages[f"{place}models.json.gz"] = gzip.compress(listing)
+    site.pages[f"{place}a/one/metadata.json"] = json.dumps(document).encode()
+    site.pages[f"{place}a/one/net.pt"], site.pages["/evil.pt"] = PROGRAM, EVIL
+    lock = tmp_path / "zoo.lock"
+    zoo(site.url).lock(Criteria(artifact_id="a/one"), path=lock)
+    zoo(site.url, lock=lock).load_model(Criteria(artifact_id="a/one"), progress=False).close()
+    evil = {"uri": f"{site.url}evil.pt", "sha256": make.sha256(EVIL), "size": len(EVIL)}
+    for path, own in ((lock, ()), (edited(lock, lambda model: file_of(model).update(evil)), (site.url,))):
+        with pytest.raises(UntrustedCodeError):
+            zoo(*own, lock=path).load_model(Criteria(artifact_id="a/one"), progress=False)
+
+
+def test_a_password_in_the_address_of_a_repository_keeps_it_from_nothing(root: Path, tmp_path: Path, site: Site) -> None:
+    url = serve(site, root).replace("://", "://anna:s3cret@")
+    lock = lock_of(tmp_path, url)
+    assert "s3cret" not in lock.read_text()
+    assert runs(zoo(url, lock=lock))
+
+
 def test_the_repositories_of_a_locked_zoo_bring_no_trust_to_another_one(root: Path, tmp_path: Path, site: Site) -> None:
     lock = lock_of(tmp_path, serve(site, root))
     other = zoo(*zoo(lock=lock).repositories)
@@ -264,6 +300,16 @@ def test_a_lock_that_is_upgraded_asks_no_folder_that_only_it_names(root: Path, t
         zoo().lock(path=lock, upgrade=True)
     assert zoo().lock("net", path=lock, upgrade=True, model_urls=[root]).changes[0].change == "kept"
     assert zoo(root).lock(path=lock, upgrade=True).changes[0].change == "kept"
+
+
+@pytest.mark.parametrize("spelt", ["FILE://{}", " file://{}", "\tfile://{}", "fi\tle://{}", "c://../../..{}"])
+def test_nor_one_in_another_spelling(root: Path, tmp_path: Path, spelt: str) -> None:
+    zoo().lock("net", path=tmp_path / "zoo.lock", model_urls=[root])
+    Path("c:").mkdir()
+    url = spelt.format(root.as_posix())
+    lock = edited(tmp_path / "zoo.lock", lambda model: model["asked"][0].update(repositories=[url]))
+    with pytest.raises(MetadataError, match="expected an absolute address"):
+        zoo().lock(path=lock, upgrade=True)
 
 
 # other artifacts ------------------------------------------------------------------------------------------------------

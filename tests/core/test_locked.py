@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -19,9 +22,12 @@ from zoo_core import (
     ModelZoo,
     RepositoryError,
 )
+from zoo_core.artifact import ArtifactFile
 from zoo_core.indexing import write_index
 from zoo_core.locked import lock_line
 from zoo_core.lockfile import read_lock
+from zoo_core.metadata import Metadata
+from zoo_core.repository.base import Repository
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def test_what_was_deleted_from_the_lock_is_gone(root: Path, lock: Path) -> None:
 
 def test_a_repository_may_be_named_among_those_of_the_lock(root: Path, lock: Path) -> None:
     locked = zoo(root, lock=lock)
-    for name in (root, str(root), root.as_uri(), f"{root.as_uri()}/"):
+    for name in (root, str(root), root.as_uri(), f"{root.as_uri()}/", root.as_uri().replace("file:", "FILE:")):
         assert references(locked.search(model_urls=[name])) == ["com.example/net@1.0"]
     with pytest.raises(RepositoryError, match="locks nothing of the repository"):
         locked.search(model_urls=["https://models.example.com/"])
@@ -220,3 +226,81 @@ def test_a_record_is_a_question_by_its_ids(root: Path, tmp_path: Path) -> None:
 )
 def test_the_command_that_locks_is_quoted_for_a_shell(criteria: Criteria, line: str) -> None:
     assert lock_line(criteria, Path("zoo.lock")) == line
+
+
+# repositories of plugins, and what an address says --------------------------------------------------------------------
+
+
+class Plugin(Repository):
+    """What a plugin brings: an address that nothing else opens, and files that only it opens."""
+
+    def __init__(self, url: str = "demo://x", base: str = "demo://x/") -> None:
+        self.url, self._base = url, base
+
+    def documents(self) -> Iterator[Metadata]:
+        yield Metadata.from_json(json.dumps(make.document(make.artifact())).encode(), f"{self._base}metadata.json")
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        return io.BytesIO(make.WEIGHTS[offset:])
+
+    def fingerprint(self) -> str:
+        return "1"
+
+
+@pytest.mark.parametrize(
+    ("base", "why"), [("demo://x/", "no repository kind 'demo'"), ("https://models.invalid/x/", "offline mode forbids")]
+)
+def test_what_only_a_plugin_opens_is_fetched_by_it_under_a_lock_too(tmp_path: Path, base: str, why: str) -> None:
+    zoo(Plugin(base=base)).lock("net", path=tmp_path / "zoo.lock")
+    locked = zoo(Plugin(base=base), lock=tmp_path / "zoo.lock")
+    assert locked.sync(progress=False).models == ("com.example/net@1.0",)
+    with pytest.raises(RepositoryError, match=why):
+        # Without the plugin the address means nothing.
+        zoo(lock=tmp_path / "zoo.lock", cache=tmp_path / "other", offline=True).download("net")
+
+
+@pytest.mark.parametrize(
+    ("url", "base"), [("https://models.invalid/x/", "https://models.invalid/x/"), ("demo://x", "file:///srv/models/")]
+)
+def test_what_a_plugin_opens_under_an_address_of_another_kind_is_not_locked(tmp_path: Path, url: str, base: str) -> None:
+    with pytest.raises(RepositoryError, match="cannot be locked: only the code of a plugin opens"):
+        zoo(Plugin(url, base)).lock("net", path=tmp_path / "zoo.lock")
+    assert not (tmp_path / "zoo.lock").exists()
+
+
+@pytest.mark.parametrize("parameter", ["token=s3cret", "access-token=s3cret", "X-Amz-Signature=s3cret", "sig=s3cret"])
+def test_an_address_with_a_secret_is_not_locked(tmp_path: Path, site: Site, parameter: str) -> None:
+    site.pages[f"/net.safetensors?{parameter}"] = make.WEIGHTS
+    url = f"{site.url}net.safetensors?{parameter}#sha256={make.sha256(make.WEIGHTS)}"
+    for ask in (lambda: zoo().lock(url, path=tmp_path / "zoo.lock"), lambda: zoo(url).lock("net", path=tmp_path / "zoo.lock")):
+        with pytest.raises(CriteriaError, match=r"a lock is given to others.*token_env") as refused:
+            ask()
+        assert "s3cret" not in str(refused.value)
+    assert not (tmp_path / "zoo.lock").exists()
+    assert site.paths == []
+
+
+def test_what_is_forgotten_meanwhile_is_no_part_of_the_question(root: Path, tmp_path: Path) -> None:
+    opened = zoo(root)
+    fresh = opened._asked
+
+    def asked(*arguments: Any) -> Any:
+        question = fresh(*arguments)
+        # As another thread does.
+        opened.refresh()
+        return question
+
+    opened._asked = asked  # type: ignore[method-assign]
+    opened.lock("net", path=tmp_path / "zoo.lock")
+    assert [question.repositories for question, _ in read_lock(tmp_path / "zoo.lock").entries] == [()]
+
+
+def test_of_two_locks_at_the_same_time_both_answers_are_kept(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "zoo.lock"
+    models = [f"many{number}" for number in range(6)]
+    for model in models:
+        make.publish(root, make.document(make.artifact(), artifact_id=model))
+    with ThreadPoolExecutor(len(models)) as threads:
+        list(threads.map(lambda model: zoo(root).lock(model, path=path), models))
+    assert sorted(pin.record.artifact_id for pin in read_lock(path).pins) == models
+    assert sorted(entry.name for entry in tmp_path.iterdir() if "lock" in entry.name) == ["zoo.lock"]

@@ -11,7 +11,8 @@ import pytest
 
 from tests import repositories as make
 from zoo_core import Criteria, CriteriaError, MetadataError, ModelZoo
-from zoo_core.lockfile import MAX_FILES, MAX_MODELS, Lock, parse_lock, read_lock
+from zoo_core.lockfile import MAX_MODELS, Lock, parse_lock, public_address, read_lock
+from zoo_core.metadata import MAX_FILES
 
 
 @pytest.fixture
@@ -97,9 +98,14 @@ def test_questions_of_every_kind_come_back(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_user_and_a_password_in_an_address_are_not_written(tmp_path: Path) -> None:
-    from zoo_core.lockfile import without_user
+    assert public_address("https://anna:s3cret@models.example.com/zoo/a@b") == "https://models.example.com/zoo/a@b"
 
-    assert without_user("https://anna:s3cret@models.example.com/zoo/a@b") == "https://models.example.com/zoo/a@b"
+
+@pytest.mark.parametrize("url", ["az://container@account/zoo", "abfs://c@account.dfs.core.windows.net/zoo", "hf://net@main"])
+def test_what_other_kinds_have_before_an_at_is_no_user(content: Any, tmp_path: Path, url: str) -> None:
+    assert public_address(url) == url
+    model(content)["repository"].update(url=url)
+    assert parse_lock(json.dumps(content).encode(), tmp_path / "zoo.lock").pins[0].repository == url
 
 
 # what a stranger may write --------------------------------------------------------------------------------------------
@@ -169,6 +175,18 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "criterion that is a list": (lambda c: model(c).update(asked=[{"artifact_id": ["net"]}]), "$.models[0].asked[0]"),
     "version range that is none": (lambda c: model(c).update(asked=[{"version": "[1"}]), "$.models[0].asked[0]"),
     "repositories that are a text": (lambda c: model(c).update(asked=[{"repositories": "abc"}]), "asked[0].repositories"),
+    "repository whose scheme is in capitals": (
+        lambda c: model(c).update(asked=[{"repositories": ["FILE:///etc"]}]), "asked[0].repositories",
+    ),
+    "repository behind a blank": (
+        lambda c: model(c).update(asked=[{"repositories": [" file:///etc"]}]), "asked[0].repositories",
+    ),
+    "repository that a drive names": (
+        lambda c: model(c).update(asked=[{"repositories": ["c://../../etc"]}]), "asked[0].repositories",
+    ),
+    "store with a password": (
+        lambda c: model(c)["repository"].update(url="s3://a:b@bucket/zoo"), "$.models[0].repository.url",
+    ),
     "repository by a path": (lambda c: model(c).update(asked=[{"repositories": ["/etc"]}]), "asked[0].repositories"),
     "too many questions": (lambda c: model(c).update(asked=[{}] * 101), "$.models[0].asked: expected at most"),
 }  # fmt: skip

@@ -127,3 +127,34 @@ def test_an_empty_lock_is_nothing_to_mirror(tmp_path: Path) -> None:
     (tmp_path / "zoo.lock").write_text('{"lockVersion": 1, "models": []}')
     with pytest.raises(CriteriaError, match="locks no model"):
         zoo(lock=tmp_path / "zoo.lock").mirror(tmp_path / "m")
+
+
+def test_what_the_address_of_a_repository_says_of_its_models_is_in_their_documents(tmp_path: Path) -> None:
+    make.publish(tmp_path / "zoo", make.document(make.artifact(arguments={"classes": 10, "layers": [1, 2]})))
+    url = f"{(tmp_path / 'zoo').as_uri()}?classes=5"
+    zoo(url).lock("net", path=tmp_path / "zoo.lock")
+    zoo(url, lock=tmp_path / "zoo.lock").mirror(tmp_path / "m", progress=False)
+    (record,) = zoo(tmp_path / "m").search()
+    assert record.arguments == {"classes": 5, "layers": [1, 2]}
+
+
+def locked_from_two(tmp_path: Path, other: bytes) -> Path:
+    """A lock of one version of one model from two repositories; the second one has other bytes."""
+    for name, content in (("one", make.WEIGHTS), ("two", other)):
+        files = {"parameters": make.item("net.params.bin", content)}
+        make.publish(tmp_path / name, make.document(make.artifact(files=files)), {"net.params.bin": content})
+        zoo().lock("net", path=tmp_path / "zoo.lock", model_urls=[tmp_path / name])
+    return tmp_path / "zoo.lock"
+
+
+def test_one_version_from_two_repositories_is_no_mirror_where_they_differ(tmp_path: Path) -> None:
+    opened = zoo(tmp_path / "one", tmp_path / "two", lock=locked_from_two(tmp_path, b"others"))
+    with pytest.raises(CriteriaError, match=r"has com\.example/net@1\.0 twice, and not the same, from file:"):
+        opened.mirror(tmp_path / "m", progress=False)
+    assert not (tmp_path / "m").exists()
+
+
+def test_one_version_that_two_repositories_have_alike_is_mirrored_once(tmp_path: Path) -> None:
+    opened = zoo(tmp_path / "one", tmp_path / "two", lock=locked_from_two(tmp_path, make.WEIGHTS))
+    assert opened.mirror(tmp_path / "m", progress=False).files == 1
+    assert len(zoo(tmp_path / "m").search()) == 1

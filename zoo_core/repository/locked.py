@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zoo_core.artifact import MRL, ArtifactFile
+from zoo_core.entry_points import guarded
 from zoo_core.errors import RepositoryError, ZooError
 from zoo_core.lockfile import Lock
 from zoo_core.metadata import Metadata
@@ -18,12 +20,13 @@ from zoo_core.record import Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.local import url_path
 from zoo_core.repository.package import SCHEME, resource_path
+from zoo_core.sources import Parts
 from zoo_core.store import key_of
 from zoo_core.transfer import WEB_SCHEMES, Transfer
 from zoo_core.wording import listing, printable, shown_url
 
 #: The kinds of repository that ask for their files as everybody does.
-_PLAIN = (*WEB_SCHEMES, SCHEME, "file")
+PLAIN = (*WEB_SCHEMES, SCHEME, "file")
 
 
 class LockedRepository(Repository):
@@ -34,7 +37,7 @@ class LockedRepository(Repository):
         source: The repository, as the lock names it.
         transfer: Fetches what lies on the web.
         folders: The folders that may be read on this machine: those that its user named. A lock names none.
-        opened: Opens the repository itself, for addresses of its own kind.
+        itself: Opens the repository itself, for addresses of its own kind.
     """
 
     # Of one repository every lock pins its own artifacts.
@@ -47,11 +50,11 @@ class LockedRepository(Repository):
         *,
         transfer: Transfer,
         folders: Callable[[], Iterable[Repository]],
-        opened: Callable[[str], Repository],
+        itself: Callable[[], Repository],
     ) -> None:
         self.url = source.repository
         self._opened_as = source
-        self._lock, self._transfer, self._folders, self._opened = lock, transfer, folders, opened
+        self._lock, self._transfer, self._folders, self._open_itself = lock, transfer, folders, itself
 
     def documents(self) -> Iterator[Metadata]:
         """A document for each model, with the artifacts that are locked of it."""
@@ -74,19 +77,26 @@ class LockedRepository(Repository):
 
     def transfer_for(self, file: ArtifactFile) -> Transfer | None:
         """What fetches from the web; a repository of another kind may have a way of its own."""
-        if urlsplit(self.url).scheme in _PLAIN:
-            return self._transfer
-        try:
-            return self._opened(self.url).transfer_for(file)
-        except ZooError:
-            # What reads that kind is not installed, and the address may need none of it.
-            return self._transfer
+        itself = self._other_kind
+        return self._transfer if itself is None else itself.transfer_for(file)
+
+    @property
+    def has_parts(self) -> bool:  # type: ignore[override]  # what it is shows when the repository itself is opened
+        """Whether the repository itself gives parts of its files."""
+        itself = self._other_kind
+        return itself is not None and itself.has_parts
+
+    def parts_of(self, file: ArtifactFile) -> Parts:
+        """What reads any part of a file of the repository itself."""
+        return self._itself.parts_of(file)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """A file from its address, which is not on the web."""
         scheme = urlsplit(file.url).scheme
         if scheme in WEB_SCHEMES:
-            return self._transfer.stream(file.url, offset)
+            # What a plugin brings may reach the web in a way of its own.
+            itself = self._other_kind
+            return self._transfer.stream(file.url, offset) if itself is None else itself.open(file, offset)
         path = self.local_path(file)
         if path is not None:
             stream = path.open("rb")
@@ -101,7 +111,22 @@ class LockedRepository(Repository):
                 f"{printable(str(self._lock.path))} alone reaches none: --repository FOLDER names one",
                 file.url,
             )
-        return self._opened(self.url).open(file, offset)
+        return self._itself.open(file, offset)
+
+    @cached_property
+    def _itself(self) -> Repository:
+        return self._open_itself()
+
+    @property
+    def _other_kind(self) -> Repository | None:
+        """The repository itself, where it has another way to its files; None where that is not installed."""
+        if urlsplit(self.url).scheme in PLAIN:
+            return None
+        try:
+            return self._itself
+        except ZooError:
+            # An address may need none of it.
+            return None
 
     def _local_paths(self, file: ArtifactFile) -> Iterator[Path]:
         scheme = urlsplit(file.url).scheme
@@ -121,6 +146,74 @@ class LockedRepository(Repository):
                 yield path
 
 
+class Supplier(Repository):
+    """A repository whose files are copied, as it may be gone tomorrow, and fetched as it fetches them.
+
+    Args:
+        url: What names it in messages.
+        opened: Opens it, once it is asked.
+    """
+
+    def __init__(self, url: str, opened: Callable[[], Repository]) -> None:
+        self.url, self._opened = url, opened
+
+    @cached_property
+    def _repository(self) -> Repository:
+        return self._opened()
+
+    @property
+    def has_parts(self) -> bool:  # type: ignore[override]  # it is opened to tell
+        """Whether it gives parts of its files."""
+        return self._repository.has_parts
+
+    def is_gone(self, error: ZooError) -> bool:
+        """Whether an error says that a server does not answer, so that its other files need not be asked for."""
+        return self._repository.is_remote and isinstance(error, RepositoryError) and error.status is None
+
+    @cached_property
+    def _known(self) -> tuple[dict[str, ArtifactFile], ZooError | None]:
+        """Its files by their digests, and what kept it from being read whole."""
+        known: dict[str, ArtifactFile] = {}
+        try:
+            with guarded(f"repository {shown_url(self.url)} raised", ZooError):
+                for metadata in self._repository.documents():
+                    for artifact in metadata.artifacts:
+                        known |= {file.sha256: file for file in artifact.files if file.sha256 and file.sha256 not in known}
+        except ZooError as error:
+            return known, error
+        return known, None
+
+    @property
+    def error(self) -> ZooError | None:
+        """What kept it from being read whole; None where nothing did."""
+        return self._known[1]
+
+    def file_of(self, wanted: ArtifactFile) -> ArtifactFile | None:
+        """A file with the addresses that it has here; None where this repository has no such bytes."""
+        own = self._known[0].get(wanted.sha256 or "")
+        return None if own is None else msgspec.structs.replace(wanted, uri=own.uri, url=own.url, mirrors=own.mirrors)
+
+    def documents(self) -> Iterable[Metadata]:
+        """Those of the repository."""
+        return self._repository.documents()
+
+    def fingerprint(self) -> str:
+        """That of the repository."""
+        return self._repository.fingerprint()
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """One of its files."""
+        return self._repository.open(file, offset)
+
+    def transfer_for(self, file: ArtifactFile) -> Transfer | None:
+        """What fetches it."""
+        return self._repository.transfer_for(file)
+
+    def parts_of(self, file: ArtifactFile) -> Parts:
+        """What reads any part of it."""
+        return self._repository.parts_of(file)
+
+
 class SuppliedRepository(Repository):
     """The same artifacts, whose bytes come from other repositories, by their digests.
 
@@ -128,11 +221,10 @@ class SuppliedRepository(Repository):
         suppliers: Are asked in their order, and then nobody else.
     """
 
-    def __init__(self, locked: Repository, suppliers: Iterable[Repository]) -> None:
+    def __init__(self, locked: Repository, suppliers: Sequence[Supplier]) -> None:
         self.url = locked.url
         self._opened_as = locked._opened_as
-        self._locked, self._suppliers = locked, tuple(suppliers)
-        self._known: Mapping[str, tuple[Repository, ArtifactFile]] | None = None
+        self._locked, self.suppliers = locked, suppliers
 
     def documents(self) -> Iterable[Metadata]:
         """Those of the lock."""
@@ -143,25 +235,22 @@ class SuppliedRepository(Repository):
         return self._locked.fingerprint()
 
     def local_path(self, file: ArtifactFile) -> Path | None:
-        """What is read where it lies; what a supplier has is copied, as it may be gone tomorrow."""
+        """What is read where it lies."""
         return self._locked.local_path(file)
 
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        """A file of a supplier."""
-        if self._known is None:
-            self._known = self._digests()
-        found = self._known.get(file.sha256 or "")
-        if found is None:
-            asked = listing(shown_url(repository.url) for repository in self._suppliers)
-            raise RepositoryError(f"{asked}: there is no file with sha256:{file.sha256} ({shown_url(file.url)})", file.url)
-        return found[0].open(found[1], offset)
-
-    def _digests(self) -> dict[str, tuple[Repository, ArtifactFile]]:
-        known: dict[str, tuple[Repository, ArtifactFile]] = {}
-        for repository in self._suppliers:
-            for metadata in repository.documents():
-                for artifact in metadata.artifacts:
-                    for file in artifact.files:
-                        if file.sha256:
-                            known.setdefault(file.sha256, (repository, file))
-        return known
+        """A file of the first supplier that opens it."""
+        errors: list[ZooError] = []
+        for supplier in self.suppliers:
+            found = supplier.file_of(file)
+            if found is None:
+                errors += [supplier.error] if supplier.error is not None else []
+                continue
+            try:
+                return supplier.open(found, offset)
+            except RepositoryError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        asked = listing(shown_url(supplier.url) for supplier in self.suppliers)
+        raise RepositoryError(f"{asked}: there is no file with sha256:{file.sha256} ({shown_url(file.url)})", file.url)
