@@ -18,17 +18,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from warnings import warn
 
 import msgspec
 
 from zoo_core.artifact import CODE_KEY, ArtifactFile
-from zoo_core.atomic import note_use
+from zoo_core.atomic import note_use, remove
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
 from zoo_core.downloads import Downloads, Progress, Traffic, key
 from zoo_core.errors import (
@@ -146,8 +147,14 @@ class Cache:
         """Whether all files of an artifact are on this machine; nothing is read."""
         return all(self._known(file, repository) is not None for file in record.files)
 
-    def document(self, metadata: Metadata) -> bytes | None:
-        """The whole document of a model that was only listed; None where it has not been read here."""
+    def document(self, metadata: Metadata, here: Set[str] | None = None) -> bytes | None:
+        """The whole document of a model that was only listed; None where it has not been read here.
+
+        Args:
+            here: What `documents_here` gave; None: it is looked for.
+        """
+        if here is not None and _document_key(metadata) not in here:
+            return None
         for store in self._stores:
             path = self._document_path(store, metadata)
             with contextlib.suppress(OSError):
@@ -162,8 +169,21 @@ class Cache:
         with contextlib.suppress(CacheError):
             self._store.write(self._document_path(self._store, metadata), content)
 
+    def documents_here(self) -> frozenset[str]:
+        """The keys of all such documents, so that many models are looked for at once."""
+        names: set[str] = set()
+        for store in self._stores:
+            with contextlib.suppress(OSError):
+                names.update(os.listdir(store.home / DOCUMENTS))  # noqa: PTH208 - names, of which there may be many
+        return frozenset(names)
+
+    def discard_document(self, metadata: Metadata) -> None:
+        """Delete such a document, which is damaged; that of a layer stays."""
+        with contextlib.suppress(OSError):
+            remove(self._document_path(self._store, metadata))
+
     def _document_path(self, store: Store, metadata: Metadata) -> Path:
-        return store.home / DOCUMENTS / key_of(f"{metadata.listed_as} {metadata.url}")
+        return store.home / DOCUMENTS / _document_key(metadata)
 
     @property
     def layers(self) -> tuple[Path, ...]:
@@ -505,6 +525,10 @@ def _local(file: ArtifactFile, repository: Repository) -> Path | None:
     local = repository.local_path(file)
     # A catalogue may name mirrors for files that were not copied with it.
     return local if local is None or local.is_file() or not file.mirrors else None
+
+
+def _document_key(metadata: Metadata) -> str:
+    return key_of(f"{metadata.listed_as} {metadata.url}")
 
 
 def _weak_key(file: ArtifactFile) -> str:

@@ -98,7 +98,7 @@ class Indexed(Holding):
         counts = range(len(groups), 0, -1)
         questions = [functools.partial(self._database.some, criteria.type, groups[:count], NEARBY) for count in counts]
         near = next(filter(None, (ask() for ask in questions)), None) or self._near_ids(criteria) or self._some(criteria)
-        records = list(self._read([*candidates, *(number for number in near if number not in set(candidates))]))
+        records = list(self._read(list(dict.fromkeys([*candidates, *near]))))
         return records, total - len(records)
 
     def has(self, kind: str, group_id: str, artifact_id: str | None = None, *, by_folder: bool) -> bool:

@@ -272,8 +272,11 @@ class ModelZoo:
         """
         question = self._fresh(what, model_urls, fields)
         explanation = self._explained(question, for_load=True)
-        completed = question.catalogue.completed
-        refused = [msgspec.structs.replace(refusal, record=completed(refusal.record)) for refusal in explanation.refused]
+        records = question.catalogue.all_completed([refusal.record for refusal in explanation.refused])
+        refused = [
+            msgspec.structs.replace(refusal, record=record)
+            for refusal, record in zip(explanation.refused, records, strict=True)
+        ]
         return msgspec.structs.replace(explanation, refused=refused)
 
     @_heeding_offline
@@ -694,7 +697,7 @@ class ModelZoo:
             explanation = select(criteria, records, here, claims=catalogue, with_reasons=with_reasons)
             explanation = msgspec.structs.replace(explanation, unseen=unseen)
             messages = catalogue.messages
-        accepted = [catalogue.completed(record) for record in explanation.accepted]
+        accepted = catalogue.all_completed(explanation.accepted)
         ordered = self._hooks.first("zoo_order_candidates", criteria=criteria, records=tuple(accepted))
         return msgspec.structs.replace(
             explanation,
@@ -715,7 +718,7 @@ class ModelZoo:
             warn(message, ZooWarning, stacklevel=2)
         if explanation.accepted:
             chosen = choose(explanation.accepted) if question.record is None else question.record
-            whole = question.catalogue.whole(chosen)
+            whole = question.catalogue.whole(chosen, is_chosen=question.record is None)
             # What is read now may say that it needs another engine, or is not what was asked for.
             return (
                 chosen if whole is chosen else self._chosen(msgspec.structs.replace(question, record=whole), for_load=for_load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -11,7 +12,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from zoo_core import ModelNotFoundError, ModelZoo, OfflineError, Repository, Rep
 from zoo_core import catalogue as catalogue_module
 from zoo_core.cli.main import run
 from zoo_core.index import database as database_module
+from zoo_core.index import shelf as shelf_module
+from zoo_core.index.damaged import DamagedIndexError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.local import FolderRepository
 from zoo_core.transfer import Retry
@@ -404,6 +408,92 @@ def test_a_repository_that_was_never_asked_is_asked_before_what_comes_after_it(
     assert site.paths == ["/first/index.json", "/zoo/index.json"]
 
 
+def test_nobody_who_asks_nobody_waits_for_a_repository_that_is_asked(
+    site: Site, cached: Path, opened: Callable[..., ModelZoo]
+) -> None:
+    zoo = opened()
+    assert zoo.download("net", progress=False) == cached
+    assert site.requests == []
+    site.pages["/zoo/index.json"] = Answer(index(NET), wait_s=3.0)
+    asking = threading.Thread(target=zoo.search)
+    asking.start()
+    while not site.requests:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert zoo.download("net", progress=False) == cached
+    assert zoo.messages() == []
+    assert time.monotonic() - began < 2.0
+    # Whoever wants what is up to date waits for the one answer.
+    assert references(zoo) == ["com.example/net@1.0"]
+    asking.join()
+    assert site.paths == ["/zoo/index.json"]
+
+
+# a zoo that lives long -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that lets seconds pass."""
+    passed, monotonic = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed[0])
+
+    def wait(seconds: float) -> None:
+        passed[0] += seconds
+
+    return wait
+
+
+def test_a_zoo_that_lives_long_asks_again_when_what_it_knows_is_old(
+    site: Site, opened: Callable[..., ModelZoo], later: Callable[[float], None]
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    zoo = opened()
+    assert references(zoo) == ["com.example/net@1.0"]
+    site.pages["/zoo/index.json"] = index(OTHER)
+    later(DAY_S - 100)
+    assert references(zoo) == ["com.example/net@1.0"]
+    assert len(site.requests) == 1
+    later(200)
+    assert references(zoo) == references(zoo) == ["com.example/other@1.0"]
+    assert len(site.requests) == 2
+    later(2 * DAY_S)
+    assert references(zoo) == ["com.example/other@1.0"]
+    assert len(site.requests) == 3
+
+
+def test_a_repository_that_failed_is_left_alone_for_a_minute(
+    site: Site, opened: Callable[..., ModelZoo], later: Callable[[float], None]
+) -> None:
+    site.pages["/zoo/index.json"] = index(NET)
+    zoo = opened()
+    references(zoo)
+    later(2 * DAY_S)
+    site.pages["/zoo/index.json"] = Answer(status=400)
+    with pytest.warns(ZooWarning, match="400.*using the index of 48.0 hours ago"):
+        references(zoo)
+    later(50)
+    assert references(zoo) == ["com.example/net@1.0"]
+    assert len(site.requests) == 2
+    site.pages["/zoo/index.json"] = index(OTHER)
+    later(20)
+    assert references(zoo) == ["com.example/other@1.0"]
+
+
+def test_a_repository_of_which_nothing_is_known_is_asked_again_after_a_minute(
+    site: Site, opened: Callable[..., ModelZoo], later: Callable[[float], None]
+) -> None:
+    site.pages["/zoo/index.json"] = Answer(status=400)
+    zoo = opened()
+    assert references(zoo) == references(zoo) == []
+    assert "400" in zoo.messages()[0]
+    assert len(site.requests) == 1
+    site.pages["/zoo/index.json"] = index(NET)
+    later(70)
+    assert references(zoo) == ["com.example/net@1.0"]
+    assert zoo.messages() == []
+
+
 # the files -----------------------------------------------------------------------------------------------------------
 
 
@@ -722,6 +812,108 @@ def test_a_plugins_own_remote_repository_is_asked_as_rarely(home: Path) -> None:
     Far.fails = True
     with pytest.warns(ZooWarning, match="acme://far raised ConnectionError: no route; using the index of 3.0 hours ago"):
         assert len(references(zoo(refresh=True))) == 3
+
+
+class Twin(Repository):
+    """One of several objects that say one address."""
+
+    url = "acme://twin"
+
+    def __init__(self, name: str, *, count: int = 1, is_remote: bool = False) -> None:
+        self.name, self.count, self.is_remote = name, count, is_remote
+
+    def documents(self) -> Any:
+        for number in range(self.count):
+            # The version is its own; the ids are the other one's too.
+            artifact = make.artifact(f"{number}.0-{self.name}", files={"parameters": make.item("net.bin", self.name.encode())})
+            yield Metadata.from_json(json.dumps(make.document(artifact)).encode(), f"acme://twin/{self.name}/{number}")
+
+    def open(self, file: Any, offset: int = 0) -> Any:
+        return io.BytesIO(self.name.encode()[offset:])
+
+    def fingerprint(self) -> str:
+        return "the same"
+
+
+@pytest.mark.parametrize(("count", "is_remote"), [(1, False), (20, False), (3, True)], ids=["few", "many", "remote"])
+def test_two_repository_objects_that_say_one_address_are_two_repositories(
+    home: Path, few: int, count: int, is_remote: bool
+) -> None:
+    def zoo(*names: str) -> ModelZoo:
+        twins = [Twin(name, count=count, is_remote=is_remote) for name in names]
+        return ModelZoo(twins, cache=home, config=False, plugins=[])
+
+    for names in (("one", "two"), ("two", "one")):
+        with zoo(*names) as both:
+            found = both.search()
+            assert sorted({record.version.partition("-")[2] for record in found if record.version}) == ["one", "two"]
+            assert len(found) == 2 * count
+            for record in found:
+                folder = both.download(record, progress=False)
+                assert (folder / "net.bin").read_text() == str(record.version).partition("-")[2]
+    # Which of them a file is of could not be told by the next process.
+    assert stored(home) == []
+    shutil.rmtree(home)
+
+
+def test_one_repository_object_that_is_given_twice_is_one(home: Path, few: int) -> None:
+    twin = Twin("one", count=20)
+    zoo = ModelZoo([twin, twin], cache=home, config=False, plugins=[])
+    assert zoo.download(f"net@{zoo.search()[0].version}", progress=False).is_dir()
+    assert len(stored(home)) == 1
+
+
+def test_each_lock_of_a_repository_has_its_own_artifacts(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "zoo"
+    fill(root, 2)
+    own: dict[str, Any] = {"cache": home, "config": False, "plugins": []}
+    for name in ("net-0", "net-1"):
+        ModelZoo([root], **own).lock(name, path=tmp_path / f"{name}.lock")
+    monkeypatch.setattr(catalogue_module, "FEW", 0)
+    first, second = (ModelZoo(lock=tmp_path / f"{name}.lock", **own) for name in ("net-0", "net-1"))
+    assert references(first) == ["com.example/net-0@1.0"]
+    assert references(second) == ["com.example/net-1@1.0"]
+    assert references(first) == ["com.example/net-0@1.0"]
+    assert stored(home) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open cannot be renamed")
+def test_a_process_reads_what_it_wrote_itself_whatever_another_puts_in_its_place(
+    tmp_path: Path, home: Path, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "zoo"
+    fill(root, 20)
+    atomic_path = shelf_module.atomic_path
+
+    @contextmanager
+    def overtaken(path: Path) -> Iterator[Path]:
+        with atomic_path(path) as partial:
+            yield partial
+        path.unlink()
+        path.write_bytes(b"another one")
+
+    monkeypatch.setattr(shelf_module, "atomic_path", overtaken)
+    assert len(references(ModelZoo([root], cache=home, config=False, plugins=[]))) == 20
+
+
+def test_a_file_that_several_threads_find_damaged_is_made_anew_once(
+    tmp_path: Path, home: Path, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "zoo", 20)
+    zoo = ModelZoo([tmp_path / "zoo"], cache=home, config=False, plugins=[])
+    (seen,) = zoo._catalogue._all
+    monkeypatch.setattr(seen.holding, "candidates", lambda *_: (_ for _ in ()).throw(DamagedIndexError("not a database")))
+    made: list[str] = []
+    current = shelf_module.Shelf.current
+    monkeypatch.setattr(shelf_module.Shelf, "current", lambda *given: (made.append(given[1]), current(*given))[1])
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(len(references(zoo)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [20] * 4
+    assert len(made) == 1
 
 
 def test_a_repository_in_a_subclass_gives_its_own_documents(tmp_path: Path, home: Path, few: int) -> None:

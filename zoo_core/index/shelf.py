@@ -8,6 +8,7 @@ index/<key>.used        by its time when the file was used last, within an hour
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -50,10 +51,13 @@ class Shelf:
         found = [known for path in self._paths(url) if (known := self._opened(url, path)) is not None]
         return min(found, key=lambda known: known.age_s, default=None)
 
-    def current(self, url: str, repository: Repository, known: Known | None) -> Known:
+    def current(self, url: str | None, repository: Repository, known: Known | None) -> Known:
         """What a repository holds now: the known file, if the repository says that nothing has changed.
 
         Where the cache cannot be written, it is kept for as long as this process wants it.
+
+        Args:
+            url: None: it is this process's own in any case.
 
         Raises:
             RepositoryError, MetadataError, ...: What the repository raises.
@@ -64,10 +68,10 @@ class Shelf:
         listing = repository.listing(None if known is None else known.state)
         if listing is None and known is not None:
             # A folder is looked at each time.
-            if repository.is_remote:
+            if repository.is_remote and url is not None:
                 self._confirm(url, known)
             return Known(known.database, known.path, 0.0)
-        if not self._is_writable():
+        if url is None or not self._is_writable():
             return Known(build(repository, listing or Listing()), None, 0.0)
         # A known file may turn out to be damaged when it is changed, and a disk to be full.
         with contextlib.suppress(DamagedIndexError):
@@ -89,7 +93,9 @@ class Shelf:
                 if basis is not None and old is not None:
                     shutil.copyfile(old, partial)
                 write(partial, repository, listing, basis.database.about if basis is not None and old is not None else None)
-            return Known(Database.open(path), path, 0.0)
+                # Another process may put its own there at the same moment. Windows renames no file that is open.
+                written = Database.open(partial) if os.name != "nt" else None
+            return Known(written or Database.open(path), path, 0.0)
         except OSError as error:
             raise DamagedIndexError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -152,11 +158,16 @@ class Known:
     Attributes:
         database: Open.
         path: Where it lies; None where it is this process's own.
-        age_s: Seconds since it was made, or found to be up to date.
     """
 
     def __init__(self, database: Database, path: Path | None, age_s: float) -> None:
-        self.database, self.path, self.age_s = database, path, age_s
+        self.database, self.path = database, path
+        self._since = time.monotonic() - age_s
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was made, or found to be up to date."""
+        return time.monotonic() - self._since
 
     @property
     def state(self) -> Mapping[str, str] | None:

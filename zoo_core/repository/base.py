@@ -65,6 +65,8 @@ class Repository(ABC):
     is_remote: bool = False
     #: It gives any part of its own files by itself, so that several connections bring one; see `parts_of`.
     has_parts: bool = False
+    #: Two of its kind that say one address hold the same.
+    _is_told_by_url: bool = True
     #: What a zoo opened it as. It stays that when it is given to another: ModelZoo([url, *ModelZoo().repositories]).
     _opened_as: Source | None = None
 

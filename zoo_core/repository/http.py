@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
 from zoo_core.address import FILE_SUFFIXES
@@ -16,17 +14,15 @@ from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import MAX_DOCUMENT, Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
-from zoo_core.repository.listed import fetched
+from zoo_core.repository.listed import fetched, index_listing, parts_of, put, spool
 from zoo_core.repository.local import url_path
-from zoo_core.repository.stream import MAX_INDEX, IndexEntry, index_entries, too_large
+from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.transfer import CHUNK, Body, Transfer
-from zoo_core.wording import listing, printable, shown_url
+from zoo_core.wording import listing, shown_url
 
 INDEX_NAME = "index.json"
 #: What an index may be called, in the order in which they are asked for where it is not known.
 INDEX_NAMES = (INDEX_NAME, f"{INDEX_NAME}.gz")
-#: Bytes of an index that are kept in memory; a longer one is put on the disk.
-_IN_MEMORY = 8 << 20
 
 
 class HttpRepository(Repository):
@@ -153,15 +149,12 @@ class HttpRepository(Repository):
         place = hashlib.sha256(address.encode()).hexdigest()
         asked = known if known.get("address") == place else {}
         with ExitStack() as stack:
-            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
-            found = self._fetched(address, asked, spool)
+            file = spool(stack)
+            found = self._fetched(address, asked, file)
             if found is None:
                 return None
-            # What a captive portal answers is no index, and must not come in place of a known one: it is read twice.
-            for entry in self._index(spool, address):
-                del entry
             state = {"name": name, "address": place, **found}
-            return Listing(self._given(spool, address), state, stack.pop_all().close)
+            return index_listing(file, address, state, stack.pop_all(), max_size=self._max_index_size)
 
     def _fetched(self, address: str, known: Mapping[str, str], spool: IO[bytes]) -> dict[str, str] | None:
         """Put an index into a file; None where it has not changed."""
@@ -176,40 +169,22 @@ class HttpRepository(Repository):
                 if response.status_code == 304:
                     return None
                 body = Body(response, address, 0, None, self._transfer)
-                _check_encoding(body, address)
-                sha256 = self._kept(iter(body.read, b""), spool, address)
+                sha256 = self._kept(parts_of(body, address), spool, address)
                 said = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
         # What was sent without need is not taken in anew.
         return None if known.get("sha256") == sha256 else {**said, "sha256": sha256}
 
-    def _kept(self, parts: Iterator[bytes], spool: IO[bytes], address: str) -> str:
+    def _kept(self, parts: Iterable[bytes], spool: IO[bytes], address: str) -> str:
         """Write what comes, but not more than an index may have; gives its digest."""
-        digest, size = hashlib.sha256(), 0
-        for part in parts:
-            size += len(part)
-            if size > self._max_index_size:
-                raise too_large(address, self._max_index_size)
-            digest.update(part)
-            with _keeping(address):
-                spool.write(part)
+        digest = hashlib.sha256()
+
+        def hashed() -> Iterator[bytes]:
+            for part in parts:
+                digest.update(part)
+                yield part
+
+        put(hashed(), spool, address, self._max_index_size)
         return digest.hexdigest()
-
-    def _index(self, spool: IO[bytes], address: str) -> Iterator[IndexEntry]:
-        spool.seek(0)
-        return index_entries(spool, address, max_size=self._max_index_size)
-
-    def _given(self, spool: IO[bytes], address: str) -> Iterator[Entry]:
-        for entry in self._index(spool, address):
-            content = bytes(entry.metadata)
-            yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
-
-
-def _check_encoding(body: Body, url: str) -> None:
-    """What was compressed on the way is unpacked within bounds, as a file that is compressed is."""
-    if body.encoding not in ("", "gzip", "x-gzip"):
-        raise RepositoryError(
-            f"{shown_url(url)}: the server sent {printable(body.encoding)} where gzip or plain bytes were asked for", url
-        )
 
 
 def _no_repository(url: str, missing: RepositoryError) -> RepositoryError:
@@ -228,14 +203,3 @@ def _reading(address: str) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         raise RepositoryError(f"{shown_url(address)}: {getattr(error, 'strerror', None) or error}", address) from error
-
-
-@contextmanager
-def _keeping(address: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RepositoryError(
-            f"{shown_url(address)}: the index cannot be kept in the folder for temporary files: {error.strerror or error}",
-            address,
-        ) from error

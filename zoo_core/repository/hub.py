@@ -9,12 +9,11 @@ import copy
 import functools
 import hashlib
 import importlib.util
-import io
 import json
 import os
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -29,11 +28,11 @@ from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
 from zoo_core.repository.kinds import HUB
-from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_listing
+from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_listing, parts_of, plain, put, spool
 from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.requirements import install_line
 from zoo_core.stopping import Stop, at_once
-from zoo_core.transfer import PASSING, Transfer
+from zoo_core.transfer import CHUNK, PASSING, Body, Transfer
 from zoo_core.wording import listing, printable, shown_url
 
 EXTRA = "zoo-core[huggingface]"
@@ -227,14 +226,26 @@ class _Commit:
         )
         index = next((name for name in reversed(INDEX_NAMES) if name in self._files), None)
         if paths and index is not None:
-            content, address = self._content(index, max_index_size), _address(self._name, self._commit, index)
-            held = ExitStack()
-            return index_listing(io.BytesIO(content), address, state, held, max_size=max_index_size, made=self._kept)
+            return self._index(index, state, max_index_size)
         if len(paths) > MAX_DOCUMENTS:
             raise RepositoryError(
                 f"{shown_url(self._url)}: {len(paths)} documents and no {INDEX_NAME}: its owner runs `zoo index`", self._url
             )
         return Listing(self._trees(paths) if paths else self._alone(), state)
+
+    def _index(self, path: str, state: Mapping[str, str], max_size: int) -> Listing:
+        """The documents of an index, of which no more than one is in memory."""
+        url = _address(self._name, self._commit, path)
+        with ExitStack() as stack:
+            file = spool(stack)
+            with self._transfer.open(url) as response:
+                body = Body(response, url, 0, None, self._transfer)
+                parts = parts_of(body, url)
+                put(plain(parts, url) if body.encoding else parts, file, url, max_size)
+            size = file.tell()
+            file.seek(0)
+            self._check(path, iter(functools.partial(file.read, CHUNK), b""), size)
+            return index_listing(file, url, state, stack.pop_all(), max_size=max_size, made=self._kept)
 
     def _trees(self, paths: Sequence[str]) -> Generator[Entry]:
         ahead = ReadAhead(paths, self._documents)
@@ -312,14 +323,14 @@ class _Commit:
     def _item(self, name: str, up: str) -> dict[str, Any]:
         """A file with its full digest: LFS has that; what git keeps is read and checked against git's own."""
         known = self._files[name]
-        sha256 = known.lfs.sha256 if known.lfs else hashlib.sha256(self._content(name, _MAX_PLAIN)).hexdigest()
+        sha256 = known.lfs.sha256 if known.lfs else hashlib.sha256(self._small(name)).hexdigest()
         return {"uri": up + quote(name), "size": known.lfs.size if known.lfs else known.size, "sha256": sha256}
 
     def _config(self) -> Mapping[str, Any] | None:
         if _CONFIG not in self._files:
             return None
         try:
-            found = json.loads(self._content(_CONFIG, _MAX_PLAIN))
+            found = json.loads(self._small(_CONFIG))
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -335,6 +346,12 @@ class _Commit:
 
     # Its bytes.
 
+    def _small(self, path: str) -> bytes:
+        """The bytes of a file that is kept by git itself, which several may ask for."""
+        if path not in self._read:
+            self._read[path] = self._content(path, _MAX_PLAIN)
+        return self._read[path]
+
     def _content(self, path: str, limit: int) -> bytes:
         """The bytes of a file, which are those that the commit names.
 
@@ -342,20 +359,21 @@ class _Commit:
             RepositoryError: They cannot be had, or are more than the limit.
             IntegrityError: They are others.
         """
-        if path in self._read:
-            return self._read[path]
-        url = _address(self._name, self._commit, path)
-        content = fetched(self._transfer, url, limit)
-        known = self._files[path]
-        if known.lfs:
-            expected, found = f"sha256:{known.lfs.sha256}", f"sha256:{hashlib.sha256(content).hexdigest()}"
-        else:
-            # Source: Git's object format; the hub gives the id as ``blob_id``.
-            blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-            expected, found = f"git:{known.blob_id}", f"git:{blob}"
+        content = fetched(self._transfer, _address(self._name, self._commit, path), limit)
+        self._check(path, [content], len(content))
+        return content
+
+    def _check(self, path: str, parts: Iterable[bytes], size: int) -> None:
+        """Compare what came with what the commit names."""
+        known, url = self._files[path], _address(self._name, self._commit, path)
+        # Source: Git's object format; the hub gives the id as ``blob_id``.
+        digest = hashlib.sha256() if known.lfs else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        for part in parts:
+            digest.update(part)
+        kind, promised = ("sha256", known.lfs.sha256) if known.lfs else ("git", known.blob_id)
+        expected, found = f"{kind}:{promised}", f"{kind}:{digest.hexdigest()}"
         if expected != found:
             raise IntegrityError(f"{shown_url(url)}: expected {expected}, got {found}", expected=expected, found=found, url=url)
-        return self._read.setdefault(path, content)
 
 
 def _address(name: str, commit: str, path: str) -> str:

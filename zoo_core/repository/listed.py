@@ -6,14 +6,15 @@ import functools
 import hashlib
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, cast
 
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
-from zoo_core.repository.stream import IndexEntry, index_entries
-from zoo_core.transfer import Body, Transfer
+from zoo_core.repository.stream import IndexEntry, index_entries, too_large
+from zoo_core.transfer import CHUNK, Body, Transfer
 from zoo_core.wording import bytes_text, printable, shown_url
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Documents that are asked for together.
 AT_ONCE = 64
+#: Bytes of an index that are kept in memory; a longer one is put on the disk.
+_IN_MEMORY = 8 << 20
 
 
 def documents_of(repository: Repository, entries: Iterable[Entry], problems: list[str]) -> Iterator[Metadata]:
@@ -30,6 +33,69 @@ def documents_of(repository: Repository, entries: Iterable[Entry], problems: lis
             yield repository.decoded(entry.path, entry.read())
         except (MetadataError, RepositoryError) as error:
             problems.append(shown_url(str(error)))
+
+
+def spool(held: ExitStack) -> IO[bytes]:
+    """A file for an index, on the disk where it is long, until the stack is closed."""
+    return cast("IO[bytes]", held.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
+
+
+def put(parts: Iterable[bytes], spool: IO[bytes], url: str, max_size: int) -> None:
+    """Write what comes of an index into its file.
+
+    Raises:
+        RepositoryError: It is more than an index may have, or cannot be written.
+    """
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > max_size:
+            raise too_large(url, max_size)
+        with _keeping(url):
+            spool.write(part)
+
+
+def parts_of(body: Body, url: str) -> Iterator[bytes]:
+    """What a server sends, in pieces; what it compressed on the way is compressed still.
+
+    Raises:
+        RepositoryError: It compressed it in another way than gzip.
+    """
+    if body.encoding not in ("", "gzip", "x-gzip"):
+        raise RepositoryError(
+            f"{shown_url(url)}: the server sent {printable(body.encoding)} where gzip or plain bytes were asked for", url
+        )
+    return iter(body.read, b"")
+
+
+def plain(parts: Iterable[bytes], url: str) -> Iterator[bytes]:
+    """What the pieces of a gzip file hold, in pieces.
+
+    Raises:
+        RepositoryError: It is damaged.
+    """
+    machine = zlib.decompressobj(31)
+    for part in parts:
+        while part and not machine.eof:
+            try:
+                piece = machine.decompress(part, CHUNK)
+            except zlib.error as error:
+                raise RepositoryError(f"{shown_url(url)} is damaged: {error}", url) from error
+            # A few bytes can become very many.
+            part = machine.unconsumed_tail
+            yield piece
+    if not machine.eof:
+        raise RepositoryError(f"{shown_url(url)} is cut off", url)
+
+
+@contextmanager
+def _keeping(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RepositoryError(
+            f"{shown_url(url)}: the index cannot be kept in the folder for temporary files: {error.strerror or error}", url
+        ) from error
 
 
 def index_listing(
@@ -45,7 +111,7 @@ def index_listing(
 
     Args:
         url: The index, for messages.
-        held: Closed when all has been given.
+        held: Closed when all has been given, and with the listing.
         max_size: Bytes that the index may have, unpacked.
         made: What is kept of each document's content.
 
@@ -66,7 +132,7 @@ def index_listing(
                 content = made(bytes(entry.metadata))
                 yield Entry(entry.path, hashlib.sha256(content).digest(), functools.partial(bytes, content))
 
-    return Listing(given(), state)
+    return Listing(given(), state, held.close)
 
 
 def _entries(spool: IO[bytes], url: str, max_size: int) -> Iterator[IndexEntry]:

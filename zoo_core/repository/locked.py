@@ -40,6 +40,9 @@ class LockedRepository(Repository):
         itself: Opens the repository itself, for addresses of its own kind.
     """
 
+    # Of one repository every lock pins its own artifacts.
+    _is_told_by_url = False
+
     def __init__(
         self,
         lock: Lock,

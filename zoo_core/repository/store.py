@@ -11,8 +11,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from zoo_core.artifact import ArtifactFile
@@ -21,7 +20,7 @@ from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
 from zoo_core.repository.kinds import STORES
-from zoo_core.repository.listed import ReadAhead, documents_of, index_listing
+from zoo_core.repository.listed import ReadAhead, documents_of, index_listing, put, spool
 from zoo_core.repository.stream import MAX_INDEX, too_large
 from zoo_core.requirements import install_line
 from zoo_core.sources import PART, Parts
@@ -33,8 +32,6 @@ EXTRA = "zoo-core[fsspec]"
 _HERE = "memory"
 #: Documents of a store without an index, which are read one by one.
 MAX_DOCUMENTS = 100_000
-#: Bytes of an index that are kept in memory; a longer one is put on the disk.
-_IN_MEMORY = 8 << 20
 #: What fsspec's file systems tell of an object's state, each in its own words.
 _STATE = (
     "ETag",
@@ -183,10 +180,10 @@ class StoreRepository(Repository):
         if index.size > self._max_index_size:
             raise too_large(address, self._max_index_size)
         with ExitStack() as stack:
-            spool = cast("IO[bytes]", stack.enter_context(SpooledTemporaryFile(_IN_MEMORY)))
-            for start in range(0, index.size, PART):
-                spool.write(index.read(start, min(start + PART, index.size)))
-            return index_listing(spool, address, {"state": state}, stack.pop_all(), max_size=self._max_index_size)
+            file = spool(stack)
+            parts = (index.read(start, min(start + PART, index.size)) for start in range(0, index.size, PART))
+            put(parts, file, address, self._max_index_size)
+            return index_listing(file, address, {"state": state}, stack.pop_all(), max_size=self._max_index_size)
 
     def _gathered(self, found: Sequence[Mapping[str, Any]]) -> Generator[Entry]:
         """The documents, which are read one by one, many at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests import repositories as make
 from tests.web import Answer, Site, serving
-from zoo_core import MetadataError, ModelNotFoundError, ModelZoo, OfflineError, RepositoryError
+from zoo_core import MetadataError, ModelNotFoundError, ModelZoo, OfflineError, RepositoryError, ZooWarning
 from zoo_core.repository import djl
 from zoo_core.repository.http import HttpRepository
 from zoo_core.transfer import Retry, Transfer
@@ -144,6 +145,75 @@ def test_a_model_that_was_imported_anew_is_read_anew(site, zoo):
     assert names(zoo(refresh=True)) == ["acme/sage", "acme/tiny-bert"]
     zoo().info("acme/tiny-bert")
     assert sum(path.endswith("metadata.json") for path in site.paths) == 1
+
+
+@pytest.fixture
+def kept(zoo, tmp_path):
+    """The file in which the document of a model is kept that was downloaded."""
+    zoo().download("acme/tiny-bert", progress=False)
+    (path,) = (tmp_path / "cache" / "documents").iterdir()
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"metadataVersion": "0.2", "artifacts": []}'])
+def test_a_damaged_document_is_read_anew_and_ends_no_search(content, site, zoo, kept):
+    whole = kept.read_bytes()
+    kept.chmod(0o644)
+    kept.write_bytes(content)
+    assert names(zoo()) == ["acme/sage", "acme/tiny-bert", "big-bert"]
+    assert not kept.exists()
+    site.requests.clear()
+    assert zoo().download("acme/tiny-bert", progress=False).is_dir()
+    assert site.paths == [f"{FILL_MASK}/acme/tiny-bert/metadata.json"]
+    assert kept.read_bytes() == whole
+
+
+def test_a_document_that_was_published_anew_is_read_anew_by_whoever_asks_anew(site, zoo, kept):
+    weights = b"better parameters"
+    site.pages[f"{FILL_MASK}/acme/tiny-bert/0.0.1/new.bin"] = weights
+    artifact = make.artifact("0.0.1", name="tiny-bert", files={"model": make.item("0.0.1/new.bin", weights)})
+    content = make.document(artifact, group_id=GROUP, artifact_id="acme/tiny-bert", application="nlp/fill_mask")
+    site.pages[f"{FILL_MASK}/acme/tiny-bert/metadata.json"] = json.dumps(content).encode()
+    assert [path.name for path in zoo().download("acme/tiny-bert", progress=False).iterdir()] == ["tiny-bert.bin"]
+    fresh = zoo(refresh=True)
+    site.requests.clear()
+    for _ in range(2):
+        assert [path.name for path in fresh.download("acme/tiny-bert", progress=False).iterdir()] == ["new.bin"]
+    # Once for each time that the repository was asked.
+    assert site.paths.count(f"{FILL_MASK}/acme/tiny-bert/metadata.json") == 1
+    assert [path.name for path in zoo().download("acme/tiny-bert", progress=False).iterdir()] == ["new.bin"]
+
+
+def test_a_zoo_that_lives_long_reads_it_anew_each_time_that_it_asks_the_repository(site, zoo, kept, monkeypatch):
+    monotonic, place = time.monotonic, f"{FILL_MASK}/acme/tiny-bert/metadata.json"
+    long = zoo(refresh=True)
+    site.requests.clear()
+    for turn in range(3):
+        monkeypatch.setattr(time, "monotonic", lambda turn=turn: monotonic() + 100 * turn)
+        for _ in range(2):
+            long.info("acme/tiny-bert")
+        assert site.paths.count(place) == turn + 1
+
+
+def test_where_it_cannot_be_read_anew_the_one_that_was_read_earlier_is_used(site, zoo, kept):
+    site.pages[f"{FILL_MASK}/acme/tiny-bert/metadata.json"] = Answer(b"", 403)
+    with pytest.warns(ZooWarning, match=r"403.*using the document that was read earlier"):
+        folder = zoo(refresh=True).download("acme/tiny-bert", progress=False)
+    assert (folder / "tiny-bert.bin").read_bytes() == make.WEIGHTS
+    (record,) = zoo().search(artifact_id="acme/tiny-bert")
+    site.requests.clear()
+    # A record is its own answer.
+    assert zoo(refresh=True).download(record, progress=False) == folder
+    assert site.paths == []
+
+
+def test_a_search_opens_only_the_documents_that_are_here(site, zoo, kept, monkeypatch):
+    site.pages[f"{FILL_MASK}/models.json.gz"] = packed({**MODELS, **{f"a/m{number}": {} for number in range(500)}})
+    opened = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (opened.append(path), read(path))[1])
+    assert len(names(zoo(refresh=True))) == 503
+    assert [path for path in opened if path.parent.name == "documents"] == [kept]
 
 
 def test_what_its_document_asks_for_counts_as_it_does_elsewhere(site, zoo):

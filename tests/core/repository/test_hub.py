@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,42 @@ class TestATree:
         assert Path(done.out.strip(), "net.params.bin").read_bytes() == make.WEIGHTS
         folder = "model/cv/image_classification/com/example/other"
         assert hub.paths == [ASKED, f"{FILES}/index.json.gz", f"{FILES}/{folder}/net.params.bin"]
+
+    def test_an_index_that_is_not_what_git_says_is_refused(self, tree, hub, zoo):
+        hub.publish("acme/net", tree)
+        hub.site.pages[f"{FILES}/index.json.gz"] = tree["index.json.gz"][:-1] + b"x"
+        done = zoo("search")
+        assert done.status == 5
+        assert "index.json.gz: expected git:" in done.errors[0]
+
+    def test_an_index_that_is_packed_on_the_way_is_unpacked(self, tree, hub, zoo, tmp_path):
+        files = {path: content for path, content in tree.items() if path != "index.json.gz"}
+        files["index.json"] = gzip.decompress(tree["index.json.gz"])
+        hub.publish("acme/net", files)
+        packed = gzip.compress(files["index.json"])
+        hub.site.pages[f"{FILES}/index.json"] = Answer(packed, headers={"Content-Encoding": "gzip"})
+        found = zoo("search", "--json")
+        assert sorted(record["artifact_id"] for record in found.json["records"]) == ["net", "other"]
+        hub.site.pages[f"{FILES}/index.json"] = Answer(packed[:-9], headers={"Content-Encoding": "gzip"})
+        assert "index.json is cut off" in refused(zoo("search", ZOO_HOME=str(tmp_path / "empty")))
+
+    def test_a_large_index_is_never_in_memory_as_a_whole(self, tree, hub, monkeypatch):
+        monkeypatch.setenv("HF_ENDPOINT", hub.environment["HF_ENDPOINT"])
+        index = json.loads(gzip.decompress(tree["index.json.gz"]))
+        (entry, *_) = index["documents"]
+        large = {**entry["metadata"], "description": "x" * (1 << 20)}
+        index["documents"] = [{**entry, "path": f"model/net-{number}/metadata.json", "metadata": large} for number in range(60)]
+        content = json.dumps(index).encode()
+        hub.publish("acme/net", {**{path: tree[path] for path in tree if "index" not in path}, "index.json": content})
+        repository = HubRepository(REPOSITORY, transfer=Transfer())
+        tracemalloc.start()
+        try:
+            with repository.listing() as listing:
+                assert sum(len(item.read()) > 1 << 20 for item in listing.entries) == 60
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < len(content) // 2
 
     def test_without_an_index_its_documents_are_read_one_by_one(self, tree, hub, zoo):
         hub.publish("acme/net", {path: content for path, content in tree.items() if not path.startswith("index.json")})
