@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,13 @@ class ModelInfo:
 
 
 def describe(
-    record: ModelRecord, local: Mapping[str, Path], engine: str | None, installed: InstalledEntryPoints, how: How
+    record: ModelRecord,
+    local: Mapping[str, Path],
+    engine: str | None,
+    installed: InstalledEntryPoints,
+    how: How,
+    *,
+    engine_of: Callable[[Material], str | None] = lambda _: None,
 ) -> ModelInfo:
     """Collect what there is to know of an artifact.
 
@@ -71,10 +77,15 @@ def describe(
         local: The files that are on this machine, by key.
         engine: The engine that a load would use, if one is installed.
         how: What the user trusts.
+        engine_of: Tells the engine by the files, where the document leaves it to them.
     """
     material = _opened(record, local, how)
     file = material.parameters
     parameters = _parameters(file)
+    if engine is None:
+        # A header that is malformed is what a load says.
+        with suppress(ZooError):
+            engine = engine_of(material)
     return ModelInfo(
         record=record,
         name=record.reference,

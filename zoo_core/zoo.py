@@ -300,15 +300,23 @@ class ModelZoo:
         if model_path is not None:
             _check_one_file(what, model_urls, fields)
             material = material_of_path(_source(model_path), how)
-            engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
+            engine = self._likely_engine(engines_of_file(material, fields.get("engine"), self._engines, how))
             return describe_file(material, engine, self._installed, how)
         question = self._fresh(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
-        usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
+        asked = question.criteria.engine
         local = self._cache.local(record, repository)
         record = self._locked.vouched(record, local) if self._locked is not None else record
-        return describe(record, local, next(iter(usable), None), self._installed, how)
+        engine = next(iter(usable_engines(record, asked, self._engines.names, self._order)), None)
+
+        def engine_of(material: Material) -> str | None:
+            # As in a load: a document that names no engine leaves it to its parameter file.
+            if wanted_engines(record, asked):
+                return None
+            return self._likely_engine(engines_of_file(material, asked, self._engines, how))
+
+        return describe(record, local, engine, self._installed, how, engine_of=engine_of)
 
     @_heeding_offline
     def download(
@@ -787,6 +795,12 @@ class ModelZoo:
         from zoo_core.loader import load
 
         return load(material, engine, how, self._installed, self._hooks)
+
+    def _likely_engine(self, names: Iterable[str]) -> str | None:
+        """The first engine that is installed, else the first; nothing is imported to tell."""
+        wanted = list(names)
+        installed = {name.lower() for name in self._engines.names}
+        return next((name for name in wanted if name.lower() in installed), next(iter(wanted), None))
 
     def _engine(self, names: Iterable[str]) -> Engine:
         """The first engine that can be imported; the others leave a warning.
