@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
+from zoo_core.cache import ALLOWING, is_verifiable
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
 from zoo_core.golden import GOLDEN_PREFIX
@@ -176,6 +177,7 @@ def _runs(material: Material, engine: str | None, installed: InstalledEntryPoint
         entry = _entry(group, name, engine, material.carrier, installed)
         runs.append(_installed_code(what, name, entry))
     runs += _parameter_runs(material, how)
+    runs += _unverified(material, how)
     programs = material.parameters.programs.values() if material.parameters is not None else ()
     runs += [_program(program, material, how) for program in programs]
     return [*runs, *_carried(material, how)]
@@ -242,11 +244,22 @@ def _parameter_runs(material: Material, how: How) -> list[dict[str, Any]]:
     if file is None and not items:
         return []
     name, sha256 = (items[0].title, items[0].sha256) if items else (material.name, None)
+    allow_with = ALLOWING if record is not None and not all(is_verifiable(record, item) for item in items) else None
     if file is not None and file.is_data:
-        return [_run("data", "parameters", name, sha256=sha256, allowed=True)]
+        return [_run("data", "parameters", name, sha256=sha256, allowed=allow_with is None, allow_with=allow_with)]
     if file is None and not name.endswith(PROGRAM_SUFFIXES):
-        return [_run("unknown", "parameters", name, sha256=sha256)]
+        return [_run("unknown", "parameters", name, sha256=sha256, allow_with=allow_with)]
     return [_program_run("parameters", name, sha256, material, how)]
+
+
+def _unverified(material: Material, how: How) -> list[dict[str, Any]]:
+    """The other files of an artifact that no load takes, since nobody promises what they hold."""
+    record = material.record
+    if record is None:
+        return []
+    items = model_files(record, how)
+    others = [item for item in record.files if item not in items and not is_verifiable(record, item)]
+    return [_run("data", "file", item.title, allow_with=ALLOWING) for item in others]
 
 
 def _program(program: StoredProgram, material: Material, how: How) -> dict[str, Any]:

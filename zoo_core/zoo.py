@@ -16,7 +16,7 @@ import msgspec
 
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
-from zoo_core.cache import Cache
+from zoo_core.cache import Cache, unsupported
 from zoo_core.catalogue import Catalogue
 from zoo_core.config import Config, home, is_offline, load_config, named_lock
 from zoo_core.credentials import Credentials
@@ -670,6 +670,7 @@ class ModelZoo:
             engines=tuple(name for name in self._engines.names if name not in incompatible),
             broken_engines=incompatible,
             for_load=for_load,
+            unsupported=_why_unsupported,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
         if question.record is not None:
@@ -857,6 +858,9 @@ def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue)
     last = [refusal for refusal in explanation.refused if refusal.rank[0] == explanation.refused[0].rank[0]]
     if last and all(_is_missing(refusal, criteria) for refusal in last):
         return _missing_package(last, asked, criteria)
+    refused = unsupported(explanation.refused[0].record) if last and last[0].field == "files" else None
+    if refused is not None:
+        return refused
     if not explanation.refused:
         return ModelNotFoundError(
             f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
@@ -866,6 +870,11 @@ def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue)
     return ModelNotFoundError(
         f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{unread}{more}", explanation
     )
+
+
+def _why_unsupported(record: ModelRecord) -> str | None:
+    error = unsupported(record)
+    return str(error) if error is not None else None
 
 
 def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:
