@@ -350,6 +350,21 @@ def test_an_interrupt_ends_with_130(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -
     assert zoo("search").status == 130
 
 
+def test_an_interrupt_while_the_command_itself_is_imported_ends_with_130_too() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from zoo_core.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_closed_pipe_ends_quietly(repository: Path) -> None:
     script = Path(sysconfig.get_path("scripts"), "zoo")
     command = f"{sys.executable} {script} search --json | head -c 1"

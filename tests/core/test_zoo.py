@@ -277,17 +277,13 @@ def test_a_document_without_a_digest_is_refused_alike_by_explain_info_and_load(
         ("parameters", False, True), ("file", False, True),
     ]  # fmt: skip
     monkeypatch.setattr("zoo_core.engines.Engines.get", lambda *_: pytest.fail("an engine was imported"))
-    with pytest.raises(IntegrityError, match="has no digest in .*allow_unverified = true"):
+    with pytest.raises(IntegrityError, match=r"has no digest in .*allow_unverified = true"):
         zoo.load_model("net")
 
 
 def test_what_may_be_taken_without_a_digest_is_allowed(tmp_path: Path, toy: None) -> None:
-    files = {"parameters": make.item("net.safetensors")}
-    make.publish(
-        tmp_path / "bare",
-        make.document(make.artifact(engines=["Toy"], files=files)),
-        {"net.safetensors": parameter_files.SAFETENSORS},
-    )
+    net = make.document(make.artifact(engines=["Toy"], files={"parameters": make.item("net.safetensors")}))
+    make.publish(tmp_path / "bare", net, {"net.safetensors": parameter_files.SAFETENSORS})
     Path("zoo.toml").write_text(f'[[repository]]\nurl = "{(tmp_path / "bare").as_uri()}"\nallow_unverified = true\n')
     zoo = ModelZoo(config="zoo.toml", plugins=[])
     assert references(zoo.explain("net").accepted) == ["com.example/net@1.0"]

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from zoo_core.__about__ import __version__
+from zoo_core.cli import INTERRUPTED
 from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.errors import ZooError, ZooWarning
 from zoo_core.wording import did_you_mean, printable
@@ -33,7 +34,6 @@ VERBS = {
     "cache": "Show, check, or make room in the cache of downloads.",
     "plugins": "List what is installed, with its state.",
 }
-INTERRUPTED = 130
 
 
 class _Verbs(click.Group):
