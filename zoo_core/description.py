@@ -31,6 +31,7 @@ class ModelInfo:
     Attributes:
         record: The artifact; None for a file.
         name: What messages call it.
+        others: The names of the other artifacts of its version that match too.
         format: Of the parameter file: ``safetensors``, ``torchscript``, ...; "" while it is not on this machine.
         header: The parameter file's own header, where the file is on this machine.
         parameters: Name -> dtype, shape and bytes, likewise; programs and golden tensors are left out.
@@ -42,6 +43,7 @@ class ModelInfo:
 
     record: ModelRecord | None = None
     name: str = ""
+    others: tuple[str, ...] = ()
     format: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class ModelInfo:
         return {
             "record": self.record.to_dict() if self.record is not None else None,
             "name": self.name,
+            "others": list(self.others),
             "format": self.format,
             "header": dict(self.header),
             "parameters": {name: dict(value) for name, value in self.parameters.items()},

@@ -316,7 +316,16 @@ class ModelZoo:
                 return None
             return self._likely_engine(engines_of_file(material, asked, self._engines, how))
 
-        return describe(record, local, engine, self._installed, how, engine_of=engine_of)
+        found = describe(record, local, engine, self._installed, how, engine_of=engine_of)
+        return dataclasses.replace(found, others=self._beside(record, question))
+
+    def _beside(self, record: ModelRecord, question: _Question) -> tuple[str, ...]:
+        """The names of the artifacts that answer too and have the same reference."""
+        if question.record is not None:
+            return ()
+        accepted = self._explained(question, with_reasons=False).accepted
+        same = [other for other in accepted if (other.mrl, other.version) == (record.mrl, record.version)]
+        return tuple(other.name for other in same if other.position != record.position)
 
     @_heeding_offline
     def download(
@@ -371,8 +380,8 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **keywords: Fields of `Criteria`, and how to load: ``block`` (an existing block to fill), ``block_factory`` and
                 ``translator`` (an object or a registered name), ``arguments``, ``options``, ``device`` (``cpu``, ``gpu``,
-                ``gpu:1``), ``dtype`` (``float32``, ``float16``, ``bfloat16``), ``strict``, ``trust_programs``, ``trust_code``,
-                ``progress``.
+                ``gpu:1``), ``dtype`` (``float64``, ``float32``, ``float16``, ``bfloat16``), ``strict``, ``trust_programs``,
+                ``trust_code``, ``progress``.
 
         Returns:
             A model whose block is in evaluation mode, with parameters mapped from the file where the engine allows it.

@@ -198,6 +198,23 @@ def test_info_tells_what_a_load_costs_and_runs(zoo: Zoo, repository: Path) -> No
     assert "missing      pip install zoo-pytorch" in done.out
 
 
+def test_artifacts_of_one_version_are_told_apart_by_their_names(zoo: Zoo, repository: Path) -> None:
+    variants = [artifact("1.0", name=name, properties={"layers": "50"}) for name in ("one", "two", "three")]
+    publish(repository, document(*variants, artifact_id="several"))
+    lines = zoo("explain", "several", "--application", "nlp").err.splitlines()[1:4]
+    assert [line.split()[:2] for line in lines] == [["com.example/several@1.0", name] for name in ("one", "two", "three")]
+    told = zoo("info", "several").out.splitlines()
+    assert "variant      one, first of 3 (others: two, three; --artifact-name chooses)" in told
+    assert zoo("info", "several", "--json").json["others"] == ["two", "three"]
+    assert "variant      two" in zoo("info", "several", "--artifact-name", "two").out.splitlines()
+    assert zoo("explain", "several", "--artifact-name", "twoo").err.count("did you mean") == 1
+
+
+def test_info_leaves_out_what_there_is_not(zoo: Zoo, repository: Path) -> None:
+    told = zoo("info", "other").out
+    assert [word for word in ("about", "variant") if word in told] == []
+
+
 def test_info_of_what_is_not_there_names_the_nearest(zoo: Zoo, repository: Path) -> None:
     done = zoo("info", "net@3")
     assert done.status == 3
@@ -510,7 +527,7 @@ def test_info_of_a_file_shows_its_header_its_cost_what_it_runs_and_its_tree(zoo:
 
 def test_info_of_a_file_in_json_is_one_document(zoo: Zoo, scale: Path) -> None:
     found = zoo("info", scale, "--json").json
-    assert list(found) == ["record", "name", "format", "header", "parameters", "files", "cost", "runs"]
+    assert list(found) == ["record", "name", "others", "format", "header", "parameters", "files", "cost", "runs"]
     assert (found["record"], found["name"], found["format"]) == (None, "scale", "safetensors")
     assert found["parameters"] == {"weight": {"dtype": "float32", "shape": [3], "bytes": 12}}
     assert [run["kind"] for run in found["runs"]] == ["code", "code", "data"]

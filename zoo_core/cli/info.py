@@ -57,7 +57,8 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
     return [
         ("model", record.reference),
         ("name", record.metadata.name or record.name),
-        ("about", record.description),
+        *([("variant", _variant(found, record))] if found.others or record.name not in ("", record.artifact_id) else []),
+        *([("about", record.description)] if record.description else []),
         ("task", record.application or "-"),
         ("engines", ", ".join(record.engines) or "-"),
         ("licence", ", ".join(item.name or item.id for item in record.licenses) or "none stated"),
@@ -65,6 +66,14 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
         *(("property", f"{key}={value}") for key, value in record.properties.items()),
         *(("file", f"{file.title}  {_size(file.size)}  {_digest(file)}") for file in found.files),
     ]
+
+
+def _variant(found: ModelInfo, record: ModelRecord) -> str:
+    own = record.name or "unnamed"
+    if not found.others:
+        return own
+    others = _short(", ".join(name or "unnamed" for name in found.others), limit=200)
+    return f"{own}, first of {len(found.others) + 1} (others: {others}; --artifact-name chooses)"
 
 
 #: Entry of the header -> what it is called, and how its JSON is shown.

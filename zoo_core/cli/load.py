@@ -25,6 +25,7 @@ _SELECTING = {
     "application": "--application",
     "group": "--group",
     "artifact": "--artifact",
+    "artifact_name": "--artifact-name",
     "version": "--version",
     "filters": "--filter",
     "repositories": "--repository",
@@ -35,7 +36,7 @@ def load_options(function: Function) -> Function:
     """The options of LOAD."""
     options = [
         click.option("--device", metavar="D", help="cpu, gpu or gpu:1."),
-        click.option("--dtype", metavar="T", help="Convert the parameters: float32, float16, bfloat16."),
+        click.option("--dtype", metavar="T", help="Convert the parameters: float64, float32, float16, bfloat16."),
         click.option("--factory", metavar="NAME", help="Instead of the model's own block factory."),
         click.option("--translator", metavar="NAME", help="Instead of the model's own translator."),
         click.option(
