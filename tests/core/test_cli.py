@@ -158,6 +158,30 @@ def test_a_search_without_hits_ends_well_and_says_why_on_standard_error(zoo: Zoo
     assert "filter key `layer`: did you mean `layers`?" in done.err
 
 
+def test_a_search_in_a_folder_that_is_no_repository_says_so(zoo: Zoo, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = zoo("search", "--repository", tmp_path / "empty")
+    assert (done.status, done.out) == (0, "")
+    message = f"{tmp_path / 'empty'} holds no model/<application>/<group id>/<artifact id>/metadata.json"
+    assert done.err.splitlines()[-2:] == ["nothing matches", message]
+    assert message in zoo("index", tmp_path / "empty").err
+    # One that only has nothing of the name asked for is a repository.
+    assert "holds no" not in zoo("search", "elephant", "--repository", repository).err
+
+
+@pytest.mark.parametrize("verb", ["info", "predict", "check"])
+def test_who_forgets_the_dot_before_a_folder_is_told_to_write_it(
+    zoo: Zoo, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    (tmp_path / "work" / "dl").mkdir(parents=True)
+    (tmp_path / "work" / "x.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path / "work")
+    inputs = ["x.png"] if verb == "predict" else []
+    done = zoo(verb, "dl", *inputs)
+    assert (done.status, done.err.splitlines()[-1].endswith("; there is a folder ./dl here: write ./dl")) == (3, True)
+    assert "write ./" not in zoo(verb, "dll", *inputs).err
+
+
 def test_the_mrl_that_search_prints_is_a_model(zoo: Zoo, repository: Path) -> None:
     mrl = zoo("search", "--json", "--filter", "layers=18").json["records"][0]["mrl"]
     assert zoo("info", mrl, "--json").json["record"]["artifact_id"] == "net"

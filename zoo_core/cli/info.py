@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo_core.cli.load import engine_of, file_of
+from zoo_core.cli.load import engine_of, file_of, minding_folder
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.cli.tree import drawn
@@ -40,7 +40,8 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         found = zoo_of(output).info(model_path=path, **engine_of(options))
     else:
         asked = selection(model, options)
-        found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
+        with minding_folder(model):
+            found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
     if output.is_json:
         output.document(found.to_dict())
         return
