@@ -383,6 +383,12 @@ def test_foreign_control_characters_do_not_reach_the_terminal(zoo: Zoo, reposito
     assert r"colour=\x1b[31mred" in done.out
 
 
+def test_a_mirror_is_written_into_no_file(zoo: Zoo, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = zoo("mirror", tmp_path / "file")
+    assert (done.status, done.err) == (2, f"error: {tmp_path / 'file'} is a file; name a folder\n")
+
+
 def test_an_interrupt_ends_with_130(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -55,7 +55,8 @@ def test_without_a_verb_it_says_which_there_are(zoo: Zoo) -> None:
     status, out, _ = zoo("cache")
     assert status == 0
     assert all(verb in out for verb in ("dir", "ls", "prune", "rm", "verify"))
-    assert zoo("cache", "lss") == (2, "", "error: No such command 'lss'. Did you mean 'ls'? (zoo cache --help)\n")
+    error = "error: there is no command 'lss' (did you mean ls?). Commands: dir, ls, prune, rm, verify (zoo cache --help)\n"
+    assert zoo("cache", "lss") == (2, "", error)
 
 
 def test_ls_lists_what_is_there_the_last_used_first(zoo: Zoo, home: Path) -> None:

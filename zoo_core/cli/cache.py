@@ -6,6 +6,7 @@ import re
 
 import click
 
+from zoo_core.cli.group import Commands
 from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.config import home
 from zoo_core.errors import CacheError, CriteriaError, IntegrityError
@@ -16,7 +17,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _UNITS_BYTES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
-@click.group("cache", no_args_is_help=False, invoke_without_command=True)
+@click.group("cache", cls=Commands, no_args_is_help=False, invoke_without_command=True)
 @click.pass_context
 def command(context: click.Context) -> None:
     """Show, check, or make room in the cache, where verified downloads are kept."""

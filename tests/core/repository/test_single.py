@@ -339,7 +339,7 @@ class TestArguments:
         assert dict(record.arguments) == {"offset": 3, "widht": 7}
 
     def test_one_that_nobody_takes_is_told_of(self, tree: Path, zoo: ModelZoo) -> None:
-        with pytest.warns(ZooWarning, match="nobody takes the argument 'widht'"):
+        with pytest.warns(ZooWarning, match="nobody takes the argument 'widht' of the address"):
             self.predicted(zoo, f"{(tree / '1.0').as_uri()}?widht=7")
 
     def test_in_the_address_of_one_file_it_is_a_property_as_well(self, tmp_path: Path, zoo: ModelZoo) -> None:
@@ -348,5 +348,7 @@ class TestArguments:
         content = toy_engine.stored({"weight": [2.0]}, header)
         (tmp_path / "net.safetensors").write_bytes(content)
         url = f"{(tmp_path / 'net.safetensors').as_uri()}?layers=50&offset=3#sha256={sha256(content)}"
-        assert self.predicted(zoo, url) == 2.0 * 3
-        assert self.predicted(zoo, url, arguments={"offset": 4}) == 2.0 * 4
+        with pytest.warns(ZooWarning, match="net: nobody takes the argument 'layers' of the address"):
+            assert self.predicted(zoo, url) == 2.0 * 3
+        with pytest.warns(ZooWarning, match="nobody takes the argument 'layers' of the address"):
+            assert self.predicted(zoo, url, arguments={"offset": 4}) == 2.0 * 4
