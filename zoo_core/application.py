@@ -57,10 +57,13 @@ del _ALIASES["question_answer"]
 def canonical(text: str) -> str | None:
     """The path of an application or alias; None where nobody knows it. Case matters, as in DJL.
 
-    >>> canonical("image_classification"), canonical("cv"), canonical("cv/image-generation")
-    ('cv/image_classification', 'cv', None)
+    Hyphens stand for underscores: DJL's own documents have both.
+
+    >>> canonical("image_classification"), canonical("cv"), canonical("cv/image-generation"), canonical("cv/else")
+    ('cv/image_classification', 'cv', 'cv/image_generation', None)
     """
-    return text if text in APPLICATIONS else _ALIASES.get(text)
+    path = text.replace("-", "_")
+    return path if path in APPLICATIONS else _ALIASES.get(path)
 
 
 def parse(text: str) -> str:

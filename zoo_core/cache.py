@@ -24,10 +24,12 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
+from urllib.parse import urlsplit
 from warnings import warn
 
 import msgspec
 
+from zoo_core.address import FILE_SUFFIXES
 from zoo_core.artifact import CODE_KEY, ArtifactFile
 from zoo_core.atomic import note_use, remove
 from zoo_core.contents import Contents, sound_contents, unpack_into, unpacked_contents
@@ -55,6 +57,8 @@ DOCUMENTS = "documents"
 #: What the system says where another process made or deleted a folder between two steps.
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: What allows files without a digest.
+ALLOWING = "`allow_unverified = true` in the [[repository]] of your zoo.toml"
 #: How often an artifact's folder is made where others delete what it is made of.
 _ATTEMPTS = 5
 #: Seconds without a byte after which another process's download is not waited for any more.
@@ -477,6 +481,16 @@ def fetching_command(record: ModelRecord) -> str:
     return printable(shlex.join(["zoo", "download", *words]))
 
 
+def unsupported(record: ModelRecord) -> IntegrityError | MetadataError | None:
+    """Why a load of an artifact would be refused before anything is downloaded; None where it would not."""
+    try:
+        for file in record.files:
+            check_supported(record, file)
+    except (IntegrityError, MetadataError) as error:
+        return error
+    return None
+
+
 def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
     """Refuse what cannot be had, before anything is downloaded.
 
@@ -484,7 +498,7 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
         MetadataError: It is to become a folder, and its address is that of no archive.
         IntegrityError: It has no digest, or is code and has only a weak one, or comes in an archive.
     """
-    if not (file.sha256 or file.sha1 or file.sha256_prefix or _may_be_unverified(record, file)):
+    if not is_verifiable(record, file):
         raise IntegrityError(f"{_without_digest(record, file)}, so it cannot be verified{_remedy(record, file)}", url=file.url)
     if file.type == "dir" and unpacked_as(file) not in FOLDERS:
         raise MetadataError(
@@ -497,6 +511,11 @@ def check_supported(record: ModelRecord, file: ArtifactFile) -> None:
             f"{printable(record.reference)}: code needs a full sha256 in its document, of the file itself and of no archive",
             url=file.url,
         )
+
+
+def is_verifiable(record: ModelRecord, file: ArtifactFile) -> bool:
+    """Whether a digest is promised, or none is needed."""
+    return bool(file.sha256 or file.sha1 or file.sha256_prefix or _may_be_unverified(record, file))
 
 
 def _may_be_unverified(record: ModelRecord, file: ArtifactFile) -> bool:
@@ -517,7 +536,11 @@ def _without_digest(record: ModelRecord, file: ArtifactFile) -> str:
 
 
 def _remedy(record: ModelRecord, file: ArtifactFile) -> str:
-    return ": add #sha256=<hex> to it" if _is_whole(record, file) else "; its publisher adds one by `zoo index`"
+    if _is_whole(record, file):
+        return f": add #sha256=<hex> to it, or set {ALLOWING}"
+    is_address = urlsplit(file.url).path.lower().endswith(FILE_SUFFIXES)
+    itself = f", or name {shown_url(file.url)} itself" if is_address and len(record.files) == 1 else ""
+    return f"; its publisher adds one by `zoo index`. To take it all the same, set {ALLOWING}{itself}"
 
 
 def _local(file: ArtifactFile, repository: Repository) -> Path | None:

@@ -27,7 +27,7 @@ from zoo_core.record import ModelRecord, Source
 from zoo_core.repository.base import Repository
 from zoo_core.repository.package import SCHEME
 from zoo_core.requirements import engine_package, missing_requirements
-from zoo_core.wording import shown_url
+from zoo_core.wording import age_text, shown_url
 
 #: Documents up to which a repository on this machine is read at each start; of a larger one a file is kept.
 FEW = 500
@@ -371,7 +371,7 @@ class Catalogue:
         # What a captive portal answers is no index, and must not hide the known one either.
         except ZooError as error:
             if not isinstance(error, OfflineError):
-                warn(f"{error}; using the index of {known.age_s / 3600:.1f} hours ago", ZooWarning, stacklevel=2)
+                warn(f"{error}; using the index of {age_text(known.age_s)} ago", ZooWarning, stacklevel=2)
 
     def _make_anew(self, seen: _Seen, damaged: Holding) -> None:
         """Replace a file that turned out to be damaged while it was read, unless another thread has done so."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo_core.artifact import CODE_KEY, PARAMETER_KEYS, ArtifactFile
+from zoo_core.cache import ALLOWING, is_verifiable
 from zoo_core.entry_points import BLOCK_FACTORIES, TRANSLATORS, EntryPoint, InstalledEntryPoints
 from zoo_core.errors import ZooError
 from zoo_core.how import How, named_factory, named_translator
@@ -30,6 +31,7 @@ class ModelInfo:
     Attributes:
         record: The artifact; None for a file.
         name: What messages call it.
+        others: The names of the other artifacts of its version that match too.
         format: Of the parameter file: ``safetensors``, ``torchscript``, ...; "" while it is not on this machine.
         header: The parameter file's own header, where the file is on this machine.
         parameters: Name -> dtype, shape and bytes, likewise; programs and golden tensors are left out.
@@ -41,6 +43,7 @@ class ModelInfo:
 
     record: ModelRecord | None = None
     name: str = ""
+    others: tuple[str, ...] = ()
     format: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class ModelInfo:
         return {
             "record": self.record.to_dict() if self.record is not None else None,
             "name": self.name,
+            "others": list(self.others),
             "format": self.format,
             "header": dict(self.header),
             "parameters": {name: dict(value) for name, value in self.parameters.items()},
@@ -63,7 +67,13 @@ class ModelInfo:
 
 
 def describe(
-    record: ModelRecord, local: Mapping[str, Path], engine: str | None, installed: InstalledEntryPoints, how: How
+    record: ModelRecord,
+    local: Mapping[str, Path],
+    engine: str | None,
+    installed: InstalledEntryPoints,
+    how: How,
+    *,
+    engine_of: Callable[[Material], str | None] = lambda _: None,
 ) -> ModelInfo:
     """Collect what there is to know of an artifact.
 
@@ -71,10 +81,15 @@ def describe(
         local: The files that are on this machine, by key.
         engine: The engine that a load would use, if one is installed.
         how: What the user trusts.
+        engine_of: Tells the engine by the files, where the document leaves it to them.
     """
     material = _opened(record, local, how)
     file = material.parameters
     parameters = _parameters(file)
+    if engine is None:
+        # A header that is malformed is what a load says.
+        with suppress(ZooError):
+            engine = engine_of(material)
     return ModelInfo(
         record=record,
         name=record.reference,
@@ -165,6 +180,7 @@ def _runs(material: Material, engine: str | None, installed: InstalledEntryPoint
         entry = _entry(group, name, engine, material.carrier, installed)
         runs.append(_installed_code(what, name, entry))
     runs += _parameter_runs(material, how)
+    runs += _unverified(material, how)
     programs = material.parameters.programs.values() if material.parameters is not None else ()
     runs += [_program(program, material, how) for program in programs]
     return [*runs, *_carried(material, how)]
@@ -231,11 +247,22 @@ def _parameter_runs(material: Material, how: How) -> list[dict[str, Any]]:
     if file is None and not items:
         return []
     name, sha256 = (items[0].title, items[0].sha256) if items else (material.name, None)
+    allow_with = ALLOWING if record is not None and not all(is_verifiable(record, item) for item in items) else None
     if file is not None and file.is_data:
-        return [_run("data", "parameters", name, sha256=sha256, allowed=True)]
+        return [_run("data", "parameters", name, sha256=sha256, allowed=allow_with is None, allow_with=allow_with)]
     if file is None and not name.endswith(PROGRAM_SUFFIXES):
-        return [_run("unknown", "parameters", name, sha256=sha256)]
+        return [_run("unknown", "parameters", name, sha256=sha256, allow_with=allow_with)]
     return [_program_run("parameters", name, sha256, material, how)]
+
+
+def _unverified(material: Material, how: How) -> list[dict[str, Any]]:
+    """The other files of an artifact that no load takes, since nobody promises what they hold."""
+    record = material.record
+    if record is None:
+        return []
+    items = model_files(record, how)
+    others = [item for item in record.files if item not in items and not is_verifiable(record, item)]
+    return [_run("data", "file", item.title, allow_with=ALLOWING) for item in others]
 
 
 def _program(program: StoredProgram, material: Material, how: How) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from zoo_core.metadata import Metadata
 from zoo_core.repository.http import INDEX_NAME
 from zoo_core.repository.local import FolderRepository
 from zoo_core.store import Digests, digest_file
+from zoo_core.wording import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def write_index(folder: Path) -> WrittenIndex:
     repository = FolderRepository(folder)
     paths = repository.document_paths()
     if not paths:
-        raise RepositoryError(f"{folder} holds no model/<application>/<group id>/<artifact id>/metadata.json", str(folder))
+        raise RepositoryError(repository.without_documents(), str(folder))
     filled: list[str] = []
     with _both(repository.root / INDEX_NAME) as write:
         write('{"indexVersion":1,"documents":[')
@@ -87,6 +88,7 @@ def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[st
             if local is None:
                 continue
             field = f"$.artifacts[{number}].files.{file.key}"
+            _check_there(local, file, path, field)
             found = digest_file(local)
             _check_digests(file, found, path, field, local)
             item = document["artifacts"][number]["files"][file.key]
@@ -98,6 +100,15 @@ def _fill_in(path: Path, relative: str, repository: FolderRepository) -> list[st
         with atomic_file(path) as stream:
             stream.write((json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return filled
+
+
+def _check_there(local: Path, file: ArtifactFile, path: Path, field: str) -> None:
+    if not local.is_file():
+        raise RepositoryError(
+            f"{path}: {field}.uri: {printable(file.uri)} names {local}, and there is no such file: put it there, or give the "
+            "whole address (https://...) of where it is",
+            str(path),
+        )
 
 
 def _check_digests(file: ArtifactFile, found: Digests, path: Path, field: str, local: Path) -> None:

@@ -368,7 +368,7 @@ def _application_folders(folders: list[str], application: str) -> list[str]:
             return candidate
     for length in (2, 1):
         if len(folders) > length + 1 and "/".join(folders[:length]) in applications.APPLICATIONS:
-            # `cv/image-generation` lies below the known `cv` and is no known application itself.
+            # `cv/image-generation` lies below the known `cv` and is the path of no application.
             return folders[:2] if length == 1 and len(folders) > 3 and application.count("/") == 1 else folders[:length]
     return []
 

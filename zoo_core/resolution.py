@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from warnings import warn
 
@@ -245,7 +245,7 @@ def _translator_beside(
 
 
 def check_arguments(material: Material, how: How, factory: BlockFactory | None, translator: Translator | None) -> None:
-    """Tell of an argument that nobody takes: a warning where a document gives it.
+    """Tell of an argument that nobody takes: a warning where a document or an address gives it.
 
     Raises:
         InputError: The user gave it.
@@ -262,17 +262,18 @@ def check_arguments(material: Material, how: How, factory: BlockFactory | None, 
             )
     # With a block of the caller's own, what the document says for a factory is for nobody.
     given = material.arguments if how.block is None else ()
-    left = [name for name in given if snake_case(name) not in taken and not _is_label(name, material)]
+    left = [name for name in given if snake_case(name) not in taken]
+    said = material.source.arguments if material.source is not None else {}
+    _tell_of_left([name for name in left if name not in said], "its document", material, taken)
+    _tell_of_left([name for name in left if name in said], "the address", material, taken)
+
+
+def _tell_of_left(left: Sequence[str], whose: str, material: Material, taken: Iterable[str]) -> None:
     if left:
         listed, meant = ", ".join(map(repr, left)), "".join(dict.fromkeys(did_you_mean(name, taken) for name in left))
         several = "s" if len(left) > 1 else ""
-        warn(f"{material.name}: nobody takes the argument{several} {listed} of its document{meant}", ZooWarning, stacklevel=2)
-
-
-def _is_label(name: str, material: Material) -> bool:
-    """Whether an argument comes from the address of one file, where it is also a property for filters to look at."""
-    record = material.record
-    return record is not None and name in record.source.arguments and name in record.properties
+        text = f"{material.name}: nobody takes the argument{several} {listed} of {whose}{meant}"
+        warn(text, ZooWarning, stacklevel=3)
 
 
 def engine_options(material: Material, how: How, engine: Engine) -> dict[str, str]:

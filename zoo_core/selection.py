@@ -90,13 +90,16 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         engines: The engines that are installed, in the order to try them.
         broken_engines: Engine -> what is wrong with its plugin, for those that are installed and unusable.
-        for_load: A missing engine or requirement refuses; otherwise it is only noted in `ModelRecord.missing`.
+        for_load: A missing engine or requirement refuses, and what is `unsupported`; otherwise what is missing is only noted
+            in `ModelRecord.missing`.
+        unsupported: The reason why the files of a record would not be taken, or None.
         veto: The reason why a plugin refuses a record, or None.
     """
 
     engines: tuple[str, ...] = ()
     broken_engines: Mapping[str, str] = msgspec.field(default_factory=dict)
     for_load: bool = False
+    unsupported: Callable[[ModelRecord], str | None] = lambda _: None
     veto: Callable[[ModelRecord], str | None] = lambda _: None
 
 
@@ -173,9 +176,10 @@ def _stages(criteria: Criteria, owners: Owners, here: Surroundings) -> list[_Sta
         *(_filter_stage(key, value) for key, value in criteria.filters.items()),
         _version_stage(criteria.version),
         _engine_stage(criteria.engine),
+        _reason_stage("files", here.unsupported) if here.for_load else None,
         _installed_stage(criteria.engine, here) if here.for_load else None,
         _requirements_stage() if here.for_load else None,
-        _veto_stage(here),
+        _reason_stage("veto", here.veto),
     ]
     return [stage for stage in stages if stage is not None]
 
@@ -322,17 +326,18 @@ def _requirements_stage() -> _Stage:
     )
 
 
-def _veto_stage(here: Surroundings) -> _Stage:
+def _reason_stage(name: str, ask: Callable[[ModelRecord], str | None]) -> _Stage:
+    """What somebody else refuses with a reason."""
     reasons: dict[int, str | None] = {}
 
     def reason(record: ModelRecord) -> str | None:
         # A plugin is asked once for each record.
         if id(record) not in reasons:
-            reasons[id(record)] = here.veto(record)
+            reasons[id(record)] = ask(record)
         return reasons[id(record)]
 
     return _Stage(
-        field="veto",
+        field=name,
         asked="",
         found=lambda r: reason(r) or "",
         accepts=lambda r: reason(r) is None,

@@ -86,6 +86,18 @@ def shown_url(url: str) -> str:
     return printable(_SECRET.sub(r"\1***", re.sub(r"(?<=://)[^/?#\s]*@", "***@", url)))
 
 
+def age_text(age_s: float) -> str:
+    """Seconds in words for people, in the largest unit that there is a whole one of.
+
+    >>> age_text(7300), age_text(40), age_text(0.2)
+    ('2 hours', '40 seconds', '1 second')
+    """
+    units = ((86_400, "day"), (3600, "hour"), (60, "minute"))
+    unit_s, name = next((unit for unit in units if age_s >= unit[0]), (1, "second"))
+    count = max(1, int(age_s // unit_s))
+    return f"{count} {name}{'s' if count != 1 else ''}"
+
+
 def bytes_text(count: int) -> str:
     """A number of bytes for people, in powers of 1000.
 

@@ -16,7 +16,7 @@ import msgspec
 
 from zoo_core import reference
 from zoo_core.block import BlockFactory, factory_class
-from zoo_core.cache import Cache
+from zoo_core.cache import Cache, unsupported
 from zoo_core.catalogue import Catalogue
 from zoo_core.config import Config, home, is_offline, load_config, named_lock
 from zoo_core.credentials import Credentials
@@ -311,15 +311,32 @@ class ModelZoo:
         if model_path is not None:
             _check_one_file(what, model_urls, fields)
             material = material_of_path(_source(model_path), how)
-            engine = next(iter(engines_of_file(material, fields.get("engine"), self._engines, how)), None)
+            engine = self._likely_engine(engines_of_file(material, fields.get("engine"), self._engines, how))
             return describe_file(material, engine, self._installed, how)
         question = self._fresh(what, model_urls, fields)
         record = self._chosen(question)
         repository = self._repository(question, record)
-        usable = usable_engines(record, question.criteria.engine, self._engines.names, self._order)
+        asked = question.criteria.engine
         local = self._cache.local(record, repository)
         record = self._locked.vouched(record, local) if self._locked is not None else record
-        return describe(record, local, next(iter(usable), None), self._installed, how)
+        engine = next(iter(usable_engines(record, asked, self._engines.names, self._order)), None)
+
+        def engine_of(material: Material) -> str | None:
+            # As in a load: a document that names no engine leaves it to its parameter file.
+            if wanted_engines(record, asked):
+                return None
+            return self._likely_engine(engines_of_file(material, asked, self._engines, how))
+
+        found = describe(record, local, engine, self._installed, how, engine_of=engine_of)
+        return dataclasses.replace(found, others=self._beside(record, question))
+
+    def _beside(self, record: ModelRecord, question: _Question) -> tuple[str, ...]:
+        """The names of the artifacts that answer too and have the same reference."""
+        if question.record is not None:
+            return ()
+        accepted = self._explained(question, with_reasons=False).accepted
+        same = [other for other in accepted if (other.mrl, other.version) == (record.mrl, record.version)]
+        return tuple(other.name for other in same if other.position != record.position)
 
     @_heeding_offline
     def download(
@@ -374,8 +391,8 @@ class ModelZoo:
             model_urls: Ask only these repositories.
             **keywords: Fields of `Criteria`, and how to load: ``block`` (an existing block to fill), ``block_factory`` and
                 ``translator`` (an object or a registered name), ``arguments``, ``options``, ``device`` (``cpu``, ``gpu``,
-                ``gpu:1``), ``dtype`` (``float32``, ``float16``, ``bfloat16``), ``strict``, ``trust_programs``, ``trust_code``,
-                ``progress``.
+                ``gpu:1``), ``dtype`` (``float64``, ``float32``, ``float16``, ``bfloat16``), ``strict``, ``trust_programs``,
+                ``trust_code``, ``progress``.
 
         Returns:
             A model whose block is in evaluation mode, with parameters mapped from the file where the engine allows it.
@@ -686,6 +703,7 @@ class ModelZoo:
             engines=tuple(name for name in self._engines.names if name not in incompatible),
             broken_engines=incompatible,
             for_load=for_load,
+            unsupported=_why_unsupported,
             veto=lambda record: self._hooks.first("zoo_veto_candidate", criteria=criteria, record=record),
         )
         if question.record is not None:
@@ -815,6 +833,12 @@ class ModelZoo:
 
         return load(material, engine, how, self._installed, self._hooks)
 
+    def _likely_engine(self, names: Iterable[str]) -> str | None:
+        """The first engine that is installed, else the first; nothing is imported to tell."""
+        wanted = list(names)
+        installed = {name.lower() for name in self._engines.names}
+        return next((name for name in wanted if name.lower() in installed), next(iter(wanted), None))
+
     def _engine(self, names: Iterable[str]) -> Engine:
         """The first engine that can be imported; the others leave a warning.
 
@@ -874,6 +898,9 @@ def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue)
     last = [refusal for refusal in explanation.refused if refusal.rank[0] == explanation.refused[0].rank[0]]
     if last and all(_is_missing(refusal, criteria) for refusal in last):
         return _missing_package(last, asked, criteria)
+    refused = unsupported(explanation.refused[0].record) if last and last[0].field == "files" else None
+    if refused is not None:
+        return refused
     if not explanation.refused:
         return ModelNotFoundError(
             f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
@@ -883,6 +910,11 @@ def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue)
     return ModelNotFoundError(
         f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{unread}{more}", explanation
     )
+
+
+def _why_unsupported(record: ModelRecord) -> str | None:
+    error = unsupported(record)
+    return str(error) if error is not None else None
 
 
 def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:

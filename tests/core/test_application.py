@@ -43,11 +43,19 @@ def test_two_applications_have_an_alias_of_another_name(alias: str, path: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["question_answer", "linear_regression", "forecasting", "CV", "Image_Classification", "cv/image-generation", ""]
+    "text", ["question_answer", "linear_regression", "forecasting", "CV", "Image_Classification", "cv/image generation", ""]
 )
 def test_anything_else_is_known_to_nobody(text: str) -> None:
     """Case matters, and only cv and nlp have aliases."""
     assert applications.canonical(text) is None
+
+
+@pytest.mark.parametrize("text", ["cv/image-generation", "image-generation", "image_generation", "cv/image_generation"])
+def test_a_hyphen_stands_for_an_underscore(text: str) -> None:
+    """As in the spelling of DJL's own documents, which a search prints."""
+    assert applications.parse(text) == "cv/image_generation"
+    assert applications.matches("cv/image_generation", text)
+    assert applications.matches(applications.parse(text), "cv/image-generation")
 
 
 def test_an_unknown_application_is_an_error_with_the_near_names() -> None:

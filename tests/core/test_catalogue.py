@@ -217,7 +217,7 @@ def test_where_the_index_cannot_be_had_the_known_one_is_used_with_a_warning_that
     age(home, 2 * HOUR_S)
     site.pages["/zoo/index.json"] = failure
     zoo = opened(refresh=True)
-    with pytest.warns(ZooWarning, match=f"{reason}.*using the index of 2.0 hours ago"):
+    with pytest.warns(ZooWarning, match=f"{reason}.*using the index of 2 hours ago"):
         assert references(zoo) == ["com.example/net@1.0", "com.example/other@1.0"]
     # Said once, and asked once.
     assert references(zoo, "net") == ["com.example/net@1.0"]
@@ -229,7 +229,7 @@ def test_a_dead_server_does_not_hide_what_is_known(home: Path) -> None:
         assert references(ModelZoo([site.url], cache=home, config=False, plugins=[])) == ["com.example/net@1.0"]
     zoo = ModelZoo([site.url], cache=home, config=False, plugins=[], refresh=True)
     zoo._opened  # noqa: B018 - made before it is changed
-    with pytest.warns(ZooWarning, match=f"{site.url}index.json: .*onnection refused.*; using the index of 0.0 hours ago"):
+    with pytest.warns(ZooWarning, match=f"{site.url}index.json: .*onnection refused.*; using the index of .* seconds? ago"):
         assert references(zoo) == ["com.example/net@1.0"]
 
 
@@ -810,7 +810,7 @@ def test_a_plugins_own_remote_repository_is_asked_as_rarely(home: Path) -> None:
     assert Far.asked == 1
     age(home, 3 * HOUR_S)
     Far.fails = True
-    with pytest.warns(ZooWarning, match="acme://far raised ConnectionError: no route; using the index of 3.0 hours ago"):
+    with pytest.warns(ZooWarning, match="acme://far raised ConnectionError: no route; using the index of 3 hours ago"):
         assert len(references(zoo(refresh=True))) == 3
 
 

@@ -158,6 +158,30 @@ def test_a_search_without_hits_ends_well_and_says_why_on_standard_error(zoo: Zoo
     assert "filter key `layer`: did you mean `layers`?" in done.err
 
 
+def test_a_search_in_a_folder_that_is_no_repository_says_so(zoo: Zoo, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = zoo("search", "--repository", tmp_path / "empty")
+    assert (done.status, done.out) == (0, "")
+    message = f"{tmp_path / 'empty'} holds no model/<application>/<group id>/<artifact id>/metadata.json"
+    assert done.err.splitlines()[-2:] == ["nothing matches", message]
+    assert message in zoo("index", tmp_path / "empty").err
+    # One that only has nothing of the name asked for is a repository.
+    assert "holds no" not in zoo("search", "elephant", "--repository", repository).err
+
+
+@pytest.mark.parametrize("verb", ["info", "predict", "check"])
+def test_who_forgets_the_dot_before_a_folder_is_told_to_write_it(
+    zoo: Zoo, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    (tmp_path / "work" / "dl").mkdir(parents=True)
+    (tmp_path / "work" / "x.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path / "work")
+    inputs = ["x.png"] if verb == "predict" else []
+    done = zoo(verb, "dl", *inputs)
+    assert (done.status, done.err.splitlines()[-1].endswith("; there is a folder ./dl here: write ./dl")) == (3, True)
+    assert "write ./" not in zoo(verb, "dll", *inputs).err
+
+
 def test_the_mrl_that_search_prints_is_a_model(zoo: Zoo, repository: Path) -> None:
     mrl = zoo("search", "--json", "--filter", "layers=18").json["records"][0]["mrl"]
     assert zoo("info", mrl, "--json").json["record"]["artifact_id"] == "net"
@@ -196,6 +220,23 @@ def test_info_tells_what_a_load_costs_and_runs(zoo: Zoo, repository: Path) -> No
     assert f"sha256:{sha256(WEIGHTS)}" in done.out
     assert "to fetch     0 B" in done.out
     assert "missing      pip install zoo-pytorch" in done.out
+
+
+def test_artifacts_of_one_version_are_told_apart_by_their_names(zoo: Zoo, repository: Path) -> None:
+    variants = [artifact("1.0", name=name, properties={"layers": "50"}) for name in ("one", "two", "three")]
+    publish(repository, document(*variants, artifact_id="several"))
+    lines = zoo("explain", "several", "--application", "nlp").err.splitlines()[1:4]
+    assert [line.split()[:2] for line in lines] == [["com.example/several@1.0", name] for name in ("one", "two", "three")]
+    told = zoo("info", "several").out.splitlines()
+    assert "variant      one, first of 3 (others: two, three; --artifact-name chooses)" in told
+    assert zoo("info", "several", "--json").json["others"] == ["two", "three"]
+    assert "variant      two" in zoo("info", "several", "--artifact-name", "two").out.splitlines()
+    assert zoo("explain", "several", "--artifact-name", "twoo").err.count("did you mean") == 1
+
+
+def test_info_leaves_out_what_there_is_not(zoo: Zoo, repository: Path) -> None:
+    told = zoo("info", "other").out
+    assert [word for word in ("about", "variant") if word in told] == []
 
 
 def test_info_of_what_is_not_there_names_the_nearest(zoo: Zoo, repository: Path) -> None:
@@ -342,12 +383,33 @@ def test_foreign_control_characters_do_not_reach_the_terminal(zoo: Zoo, reposito
     assert r"colour=\x1b[31mred" in done.out
 
 
+def test_a_mirror_is_written_into_no_file(zoo: Zoo, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = zoo("mirror", tmp_path / "file")
+    assert (done.status, done.err) == (2, f"error: {tmp_path / 'file'} is a file; name a folder\n")
+
+
 def test_an_interrupt_ends_with_130(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("zoo_core.zoo.ModelZoo.search", interrupted)
     assert zoo("search").status == 130
+
+
+def test_an_interrupt_while_the_command_itself_is_imported_ends_with_130_too() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from zoo_core.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_closed_pipe_ends_quietly(repository: Path) -> None:
@@ -495,7 +557,7 @@ def test_info_of_a_file_shows_its_header_its_cost_what_it_runs_and_its_tree(zoo:
 
 def test_info_of_a_file_in_json_is_one_document(zoo: Zoo, scale: Path) -> None:
     found = zoo("info", scale, "--json").json
-    assert list(found) == ["record", "name", "format", "header", "parameters", "files", "cost", "runs"]
+    assert list(found) == ["record", "name", "others", "format", "header", "parameters", "files", "cost", "runs"]
     assert (found["record"], found["name"], found["format"]) == (None, "scale", "safetensors")
     assert found["parameters"] == {"weight": {"dtype": "float32", "shape": [3], "bytes": 12}}
     assert [run["kind"] for run in found["runs"]] == ["code", "code", "data"]

@@ -118,10 +118,14 @@ def test_a_file_on_the_network_is_left_as_it_is(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes()) == content
 
 
-def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    make.publish(tmp_path, bare(), {})
-    with pytest.raises(RepositoryError, match=r"net\.params\.bin: No such file"):
+def test_a_file_that_is_missing_is_told_with_the_document_the_field_and_the_remedy(tmp_path: Path) -> None:
+    path = make.publish(tmp_path, bare(), {})
+    with pytest.raises(RepositoryError) as caught:
         write_index(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: $.artifacts[0].files.parameters.uri: net.params.bin names ")
+    assert f"{path.parent / 'net.params.bin'}, and there is no such file: put it there, or give the whole address" in message
+    assert not (tmp_path / "index.json").exists()
 
 
 def test_a_malformed_document_is_an_error_and_no_index_is_written(tmp_path: Path) -> None:

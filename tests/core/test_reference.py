@@ -77,7 +77,11 @@ def test_what_stands_before_the_first_slash_is_a_group_if_any_repository_has_it(
             "dataset/nlp/org.example/haiku",
             {"type": "dataset", "application": "nlp", "group_id": "org.example", "artifact_id": "haiku"},
         ),
-        ("model/cv/image-generation/g/net", {"type": "model", "group_id": "g", "artifact_id": "net"}),
+        ("model/cv/image-dreams/g/net", {"type": "model", "group_id": "g", "artifact_id": "net"}),
+        (
+            "model/cv/image-generation/g/net",
+            {"type": "model", "group_id": "g", "artifact_id": "net", "application": "cv/image_generation"},
+        ),
         ("model/cv/g/net@2.0", {"type": "model", "application": "cv", "group_id": "g", "artifact_id": "net", "version": "2.0"}),
     ],
 )

@@ -12,7 +12,7 @@ from zoo_core import wording
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(wording) == doctest.TestResults(failed=0, attempted=6)
+    assert doctest.testmod(wording) == doctest.TestResults(failed=0, attempted=7)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -258,6 +259,35 @@ def test_explain_answers_for_a_load(zoo: ModelZoo) -> None:
     found = zoo.explain("other")
     assert found.accepted == []
     assert str(found.refused[0]) == "engine Future is not installed: pip install zoo-future"
+
+
+def test_a_document_without_a_digest_is_refused_alike_by_explain_info_and_load(
+    tmp_path: Path, toy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the load refuses it before it imports an engine."""
+    files = {"parameters": make.item("net.safetensors"), "synset": make.item("synset.txt")}
+    net = make.document(make.artifact(engines=["Toy"], files=files))
+    make.publish(tmp_path / "bare", net, {"net.safetensors": parameter_files.SAFETENSORS, "synset.txt": b"cat\n"})
+    zoo = ModelZoo([tmp_path / "bare"], config=False, plugins=[])
+    (refused,) = zoo.explain("net").refused
+    assert refused.field == "files"
+    assert re.search(r"net\.safetensors has no digest in .*`zoo index`.*allow_unverified = true", str(refused))
+    runs = [run for run in zoo.info("net").runs if run["kind"] == "data"]
+    assert [(run["what"], run["allowed"], "allow_unverified = true" in run["allow_with"]) for run in runs] == [
+        ("parameters", False, True), ("file", False, True),
+    ]  # fmt: skip
+    monkeypatch.setattr("zoo_core.engines.Engines.get", lambda *_: pytest.fail("an engine was imported"))
+    with pytest.raises(IntegrityError, match=r"has no digest in .*allow_unverified = true"):
+        zoo.load_model("net")
+
+
+def test_what_may_be_taken_without_a_digest_is_allowed(tmp_path: Path, toy: None) -> None:
+    net = make.document(make.artifact(engines=["Toy"], files={"parameters": make.item("net.safetensors")}))
+    make.publish(tmp_path / "bare", net, {"net.safetensors": parameter_files.SAFETENSORS})
+    Path("zoo.toml").write_text(f'[[repository]]\nurl = "{(tmp_path / "bare").as_uri()}"\nallow_unverified = true\n')
+    zoo = ModelZoo(config="zoo.toml", plugins=[])
+    assert references(zoo.explain("net").accepted) == ["com.example/net@1.0"]
+    assert all(run["allowed"] for run in zoo.info("net").runs)
 
 
 def test_nothing_found_shows_the_nearest_misses_and_keeps_the_explanation(zoo: ModelZoo) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+#: What an interrupted command ends with.
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command and exit with its status."""
-    from zoo_core.cli.main import run
+    try:
+        # What is imported here takes long enough to be interrupted.
+        from zoo_core.cli.main import run
 
-    raise SystemExit(run())
+        status = run()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    raise SystemExit(status)

@@ -6,17 +6,18 @@ import re
 
 import click
 
+from zoo_core.cli.group import Commands
 from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.config import home
 from zoo_core.errors import CacheError, CriteriaError, IntegrityError
 from zoo_core.upkeep import Fault, Kept, Removed, Unfinished, Upkeep
-from zoo_core.wording import bytes_text, listing, shown_url
+from zoo_core.wording import age_text, bytes_text, listing, shown_url
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _UNITS_BYTES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
-@click.group("cache", no_args_is_help=False, invoke_without_command=True)
+@click.group("cache", cls=Commands, no_args_is_help=False, invoke_without_command=True)
 @click.pass_context
 def command(context: click.Context) -> None:
     """Show, check, or make room in the cache, where verified downloads are kept."""
@@ -109,13 +110,13 @@ def verify(output: Output) -> None:
 
 
 def _row(item: Kept) -> list[str]:
-    used = "in use" if item.is_in_use else f"used {_age(item.to_dict()['age_s'])} ago"
+    used = "in use" if item.is_in_use else f"used {age_text(item.to_dict()['age_s'])} ago"
     return [item.reference, item.owner.name, bytes_text(item.size), used, shown_url(item.owner.repository)]
 
 
 def _unfinished_row(item: Unfinished) -> list[str]:
     size = bytes_text(item.size) + (f" of {bytes_text(item.total)}" if item.total is not None else "")
-    return ["unfinished", size, f"last byte {_age(item.to_dict()['age_s'])} ago", shown_url(item.url) or item.path.name]
+    return ["unfinished", size, f"last byte {age_text(item.to_dict()['age_s'])} ago", shown_url(item.url) or item.path.name]
 
 
 def _described(fault: Fault) -> str:
@@ -143,14 +144,6 @@ def _tell(output: Output, done: Removed) -> None:
 
 def _count(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
-
-
-def _age(age_s: float) -> str:
-    for unit, name in (("d", "day"), ("h", "hour"), ("m", "minute")):
-        count = int(age_s // _UNITS_S[unit])
-        if count:
-            return f"{count} {name}{'s' if count != 1 else ''}"
-    return "less than a minute"
 
 
 def seconds(text: str) -> float:

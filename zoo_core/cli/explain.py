@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
+from zoo_core.record import ModelRecord
 
 #: How many refusals are printed without -v.
 SHOWN = 20
@@ -29,8 +32,9 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     if not found.accepted:
         output.message("nothing matches; the nearest first:" if found.refused else "no repository holds any model")
     shown = found.refused if output.is_verbose else found.nearest()[:SHOWN]
-    rows = [[record.reference, "accepted"] for record in found.accepted]
-    rows += [[refusal.record.reference, str(refusal)] for refusal in shown]
+    named = _told_apart([*found.accepted, *(refusal.record for refusal in shown)])
+    rows = [[named(record), "accepted"] for record in found.accepted]
+    rows += [[named(refusal.record), str(refusal)] for refusal in shown]
     more = len(found.refused) - len(shown)
     if more or found.unseen:
         shows = "all" if not found.unseen else f"{more} of them"
@@ -39,3 +43,9 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
     output.table(rows, is_result=bool(found.accepted))
     for message in found.messages:
         output.message(message)
+
+
+def _told_apart(records: Iterable[ModelRecord]) -> Callable[[ModelRecord], str]:
+    """What names a record among these: with the name of the artifact where several have one reference."""
+    several = Counter(record.reference for record in records)
+    return lambda r: f"{r.reference} {r.name}".rstrip() if several[r.reference] > 1 else r.reference

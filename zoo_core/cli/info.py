@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo_core.cli.load import engine_of, file_of
+from zoo_core.cli.load import engine_of, file_of, minding_folder
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
 from zoo_core.cli.tree import drawn
@@ -52,7 +52,8 @@ def command(output: Output, /, model: str | None, **options: Any) -> None:
         found = zoo_of(output).info(model_path=path, **engine_of(options))
     else:
         asked = selection(model, options)
-        found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
+        with minding_folder(model):
+            found = zoo_of(output).info(asked.model, model_urls=asked.repositories, **asked.fields)
     if output.is_json:
         output.document(found.to_dict())
         return
@@ -69,7 +70,8 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
     return [
         ("model", record.reference),
         ("name", record.metadata.name or record.name),
-        ("about", record.description),
+        *([("variant", _variant(found, record))] if found.others or record.name not in ("", record.artifact_id) else []),
+        *([("about", record.description)] if record.description else []),
         ("task", record.application or "-"),
         ("engines", ", ".join(record.engines) or "-"),
         ("licence", ", ".join(item.name or item.id for item in record.licenses) or "none stated"),
@@ -77,6 +79,14 @@ def _what(found: ModelInfo, record: ModelRecord) -> list[tuple[str, str]]:
         *(("property", f"{key}={value}") for key, value in record.properties.items()),
         *(("file", f"{file.title}  {_size(file.size)}  {_digest(file)}") for file in found.files),
     ]
+
+
+def _variant(found: ModelInfo, record: ModelRecord) -> str:
+    own = record.name or "unnamed"
+    if not found.others:
+        return own
+    others = _short(", ".join(name or "unnamed" for name in found.others), limit=200)
+    return f"{own}, first of {len(found.others) + 1} (others: {others}; --artifact-name chooses)"
 
 
 #: Entry of the header -> what it is called, and how its JSON is shown.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,9 +12,9 @@ import click
 from zoo_core.address import value_of
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import pairs, selection, zoo_of
-from zoo_core.errors import CriteriaError
+from zoo_core.errors import CriteriaError, ModelNotFoundError
 from zoo_core.reference import as_path
-from zoo_core.wording import listing
+from zoo_core.wording import listing, printable
 
 if TYPE_CHECKING:
     from zoo_core.model import Model
@@ -25,6 +26,7 @@ _SELECTING = {
     "application": "--application",
     "group": "--group",
     "artifact": "--artifact",
+    "artifact_name": "--artifact-name",
     "version": "--version",
     "filters": "--filter",
     "repositories": "--repository",
@@ -35,7 +37,7 @@ def load_options(function: Function) -> Function:
     """The options of LOAD."""
     options = [
         click.option("--device", metavar="D", help="cpu, gpu or gpu:1."),
-        click.option("--dtype", metavar="T", help="Convert the parameters: float32, float16, bfloat16."),
+        click.option("--dtype", metavar="T", help="Convert the parameters: float64, float32, float16, bfloat16."),
         click.option("--factory", metavar="NAME", help="Instead of the model's own block factory."),
         click.option("--translator", metavar="NAME", help="Instead of the model's own translator."),
         click.option(
@@ -85,8 +87,32 @@ def load(output: Output, model: str | None, options: Mapping[str, Any]) -> Model
     path = file_of(model, options)
     if path is None:
         asked = selection(model, options)
-        return zoo_of(output).load_model(asked.model, model_urls=asked.repositories, **asked.fields, **how)
+        with minding_folder(model):
+            return zoo_of(output).load_model(asked.model, model_urls=asked.repositories, **asked.fields, **how)
     return zoo_of(output).load_model(model_path=path, **engine_of(options), **how)
+
+
+@contextmanager
+def minding_folder(model: str | None) -> Iterator[None]:
+    """Where nothing has the name of a MODEL, say that a folder or a file here has it; which only its path would name."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        here = Path(model) if model and "://" not in model else None
+        if here is None or not _is_there(here):
+            raise
+        first, newline, rest = str(error).partition("\n")
+        what = "folder" if here.is_dir() else "file"
+        hint = f"there is a {what} ./{printable(str(here))} here: write ./{printable(str(here))}"
+        raise ModelNotFoundError(f"{first}; {hint}{newline}{rest}", error.explanation) from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    # A name may be none that a disk can have.
+    except (OSError, ValueError):
+        return False
 
 
 def engine_of(options: Mapping[str, Any]) -> dict[str, str]:

@@ -14,9 +14,11 @@ from typing import Any
 import click
 
 from zoo_core.__about__ import __version__
+from zoo_core.cli import INTERRUPTED
+from zoo_core.cli.group import Commands
 from zoo_core.cli.output import COMMON_HELP, Output
 from zoo_core.errors import ZooError, ZooWarning
-from zoo_core.wording import did_you_mean, printable
+from zoo_core.wording import printable
 
 #: Verb -> what it does; its module is imported when it is called, so that the others cost nothing.
 VERBS = {
@@ -33,11 +35,12 @@ VERBS = {
     "cache": "Show, check, or make room in the cache of downloads.",
     "plugins": "List what is installed, with its state.",
 }
-INTERRUPTED = 130
 
 
-class _Verbs(click.Group):
+class _Verbs(Commands):
     """The verbs of this module, and those of plugins where a name is none of them."""
+
+    kind = "verb"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*VERBS, *sorted(set(self._plugged()) - set(VERBS))]
@@ -48,14 +51,6 @@ class _Verbs(click.Group):
             command.epilog = COMMON_HELP
             return command
         return self._plugged().get(cmd_name)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            verbs = self.list_commands(ctx)
-            raise click.UsageError(
-                f"there is no verb {args[0]!r}{did_you_mean(args[0], verbs)}. Verbs: {', '.join(verbs)}", ctx
-            )
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):

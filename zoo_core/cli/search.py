@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo_core.cli.output import Output
 from zoo_core.cli.select import select_options, selection, zoo_of
-from zoo_core.errors import CriteriaError
+from zoo_core.errors import CriteriaError, ZooError
 from zoo_core.record import ModelRecord
+from zoo_core.repository.local import FolderRepository
 from zoo_core.version import version_key
 from zoo_core.wording import bytes_text, did_you_mean, natural
+
+if TYPE_CHECKING:
+    from zoo_core.zoo import ModelZoo
 
 SORTABLE = ("application", "artifact", "group", "name", "size", "version")
 
@@ -35,7 +41,19 @@ def command(output: Output, /, query: tuple[str, ...], sort: str | None, limit: 
         return
     if not records:
         output.message("nothing matches")
+        for message in _empty(zoo, asked.repositories):
+            output.message(message)
     output.table([_row(record) for record in records])
+
+
+def _empty(zoo: ModelZoo, names: Iterable[str]) -> Iterator[str]:
+    """What to say of folders that were named and are no repositories."""
+    for name in names:
+        # One that is named by its name in a configuration, and not by its place, is not asked again.
+        with suppress(ZooError):
+            repository = zoo.open_repository(name)
+            if isinstance(repository, FolderRepository) and not repository.document_paths():
+                yield repository.without_documents()
 
 
 def _sorted(records: list[ModelRecord], field: str | None) -> list[ModelRecord]:

@@ -41,6 +41,7 @@ def select_options(function: Function) -> Function:
         click.option("--engine", metavar="E", help="PyTorch, MXNet, ..."),
         click.option("--group", metavar="G", help="The group id: who publishes."),
         click.option("--artifact", metavar="A", help="The artifact id: the model."),
+        click.option("--artifact-name", metavar="NAME", help="The name inside a version: which of several variants."),
         click.option("--version", metavar="SPEC", help="1.0, '>=1,<2' or '[1.0,2.0)'."),
         click.option("--filter", "filters", metavar="K=V", multiple=True, help="A property that must be equal; repeatable."),
         click.option(
@@ -65,6 +66,7 @@ def selection(model: str | None, options: Mapping[str, Any]) -> Selection:
         "engine": options["engine"],
         "group_id": options["group"],
         "artifact_id": options["artifact"],
+        "artifact_name": options["artifact_name"],
         "version": options["version"],
     }
     given = {name: value for name, value in fields.items() if value is not None}

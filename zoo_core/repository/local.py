@@ -129,6 +129,10 @@ class FolderRepository(Repository):
             raise RepositoryError(f"{file.uri!r} leads out of the repository {self.url}", file.url)
         return path
 
+    def without_documents(self) -> str:
+        """The message that the folder holds no document."""
+        return f"{self.root} holds no model/<application>/<group id>/<artifact id>/metadata.json"
+
     def document_paths(self) -> list[Path]:
         """The paths of all documents, sorted.
 

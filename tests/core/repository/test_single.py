@@ -166,6 +166,24 @@ def test_a_document_in_a_named_tree_gets_nothing_of_what_a_typed_address_may(tmp
         zoo.download("net", model_urls=[tmp_path / "zoo"], progress=False)
 
 
+@pytest.mark.parametrize("way", ["safetensors", "zip", "https"])
+def test_info_finds_the_engine_that_a_load_would_use(
+    way: str, site: Site, zoo: ModelZoo, tmp_path: Path, install: Callable[..., Path]
+) -> None:
+    """Its document names none, so the file does."""
+    install("zoo-toy-engine", "1.4.2", entry_points=toy_engine.ENTRY_POINTS)
+    header = {"zoo.factory": '{"factory": "scale", "fields": {"width": 1}}', "zoo.engines": '["NotHere", "Toy"]'}
+    content = toy_engine.stored({"weight": [2.0]}, header)
+    name = "net.zip" if way == "zip" else "net.safetensors"
+    content = archives.zipped({"net.safetensors": content}) if way == "zip" else content
+    site.pages[f"/{name}"] = content
+    (tmp_path / name).write_bytes(content)
+    url = f"{site.url if way == 'https' else tmp_path.as_uri() + '/'}{name}#sha256={sha256(content)}"
+    zoo.download(url, progress=False)
+    (factory,) = [run for run in zoo.info(url).runs if run["what"] == "factory"]
+    assert (factory["name"], factory["distribution"], factory["allowed"]) == ("toy.scale", "zoo-toy-engine", True)
+
+
 def test_what_is_not_there_is_an_error_with_the_servers_answer(site: Site, zoo: ModelZoo) -> None:
     with pytest.raises(RepositoryError, match=r"gone\.zip: the server answered 404"):
         zoo.download(f"{site.url}gone.zip", progress=False)
@@ -321,7 +339,7 @@ class TestArguments:
         assert dict(record.arguments) == {"offset": 3, "widht": 7}
 
     def test_one_that_nobody_takes_is_told_of(self, tree: Path, zoo: ModelZoo) -> None:
-        with pytest.warns(ZooWarning, match="nobody takes the argument 'widht'"):
+        with pytest.warns(ZooWarning, match="nobody takes the argument 'widht' of the address"):
             self.predicted(zoo, f"{(tree / '1.0').as_uri()}?widht=7")
 
     def test_in_the_address_of_one_file_it_is_a_property_as_well(self, tmp_path: Path, zoo: ModelZoo) -> None:
@@ -330,5 +348,7 @@ class TestArguments:
         content = toy_engine.stored({"weight": [2.0]}, header)
         (tmp_path / "net.safetensors").write_bytes(content)
         url = f"{(tmp_path / 'net.safetensors').as_uri()}?layers=50&offset=3#sha256={sha256(content)}"
-        assert self.predicted(zoo, url) == 2.0 * 3
-        assert self.predicted(zoo, url, arguments={"offset": 4}) == 2.0 * 4
+        with pytest.warns(ZooWarning, match="net: nobody takes the argument 'layers' of the address"):
+            assert self.predicted(zoo, url) == 2.0 * 3
+        with pytest.warns(ZooWarning, match="nobody takes the argument 'layers' of the address"):
+            assert self.predicted(zoo, url, arguments={"offset": 4}) == 2.0 * 4
