@@ -263,7 +263,7 @@ def test_repositories_that_calls_name_are_asked_once_by_a_zoo_and_warned_of_once
             assert references(zoo, model_urls=[url]) == ["com.example/net@1.0"]
             assert zoo.messages([url]) == []
             assert zoo.explain("nets", model_urls=url).accepted == []
-    assert [str(item.message).rpartition("; ")[2] for item in caught] == ["using the index of 48.0 hours ago"]
+    assert [str(item.message).rpartition("; ")[2] for item in caught] == ["using the index of 2 days ago"]
     assert site.paths.count("/zoo/index.json") == 1
     site.pages["/zoo/index.json"] = index(NET, OTHER)
     zoo.refresh()
@@ -294,7 +294,7 @@ def test_a_search_on_the_command_line_asks_and_warns_once(site: Site, capfd: pyt
     for more in ([], ["--artifact", "nothing"]):
         del site.requests[:]
         run(["search", "--repository", f"{site.url}zoo/", *more])
-        assert capfd.readouterr().err.count("using the index of 48.0 hours ago") == 1
+        assert capfd.readouterr().err.count("using the index of 2 days ago") == 1
         assert site.paths == ["/zoo/index.json"]
 
 
@@ -470,7 +470,7 @@ def test_a_repository_that_failed_is_left_alone_for_a_minute(
     references(zoo)
     later(2 * DAY_S)
     site.pages["/zoo/index.json"] = Answer(status=400)
-    with pytest.warns(ZooWarning, match="400.*using the index of 48.0 hours ago"):
+    with pytest.warns(ZooWarning, match="400.*using the index of 2 days ago"):
         references(zoo)
     later(50)
     assert references(zoo) == ["com.example/net@1.0"]

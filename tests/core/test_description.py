@@ -161,7 +161,7 @@ def test_what_is_no_requirement_is_never_something_to_install(key: str, requires
 
 def test_it_all_is_json(tmp_path: Path) -> None:
     document = json.loads(json.dumps(info(stored(HEADER, w=b"x")).to_dict()))
-    assert list(document) == ["record", "name", "format", "header", "parameters", "files", "cost", "runs"]
+    assert list(document) == ["record", "name", "others", "format", "header", "parameters", "files", "cost", "runs"]
     assert document["record"] is None
 
 
