@@ -171,6 +171,7 @@ def test_info_finds_the_engine_that_a_load_would_use(
     way: str, site: Site, zoo: ModelZoo, tmp_path: Path, install: Callable[..., Path]
 ) -> None:
     """Its document names none, so the file does."""
+    pytest.importorskip("numpy")
     install("zoo-toy-engine", "1.4.2", entry_points=toy_engine.ENTRY_POINTS)
     header = {"zoo.factory": '{"factory": "scale", "fields": {"width": 1}}', "zoo.engines": '["NotHere", "Toy"]'}
     content = toy_engine.stored({"weight": [2.0]}, header)
