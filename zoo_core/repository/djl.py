@@ -20,7 +20,7 @@ import msgspec
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES
 from zoo_core.repository.base import Entry, Listing
-from zoo_core.repository.listed import fetched_if_changed, unpacked
+from zoo_core.repository.listed import fetched_if_changed, joined, plain
 from zoo_core.stopping import Stop, at_once
 from zoo_core.transfer import Transfer
 from zoo_core.wording import shown_url
@@ -145,8 +145,8 @@ def _content(root: str, place: _Place, transfer: Transfer, known: str) -> tuple[
         raise
     if content is None:
         return None, etag
-    plain = unpacked(content, url, MAX_LISTING) if content.startswith(_GZIP_MAGIC) else content
-    return plain, etag or _DIGEST + hashlib.sha256(content).hexdigest()
+    listing = joined(plain([content], url), url, MAX_LISTING) if content.startswith(_GZIP_MAGIC) else content
+    return listing, etag or _DIGEST + hashlib.sha256(content).hexdigest()
 
 
 def _decoded(content: bytes, root: str, place: _Place) -> dict[str, _Model]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import IO, BinaryIO
+from typing import IO
 from urllib.parse import quote, urljoin, urlsplit
 
 from zoo_core.address import FILE_SUFFIXES
-from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import MAX_DOCUMENT, Metadata
-from zoo_core.repository.base import Entry, Listing, Repository
-from zoo_core.repository.listed import fetched, index_listing, parts_of, put, spool
+from zoo_core.repository.base import Listing
+from zoo_core.repository.listed import ListedRepository, fetched, index_listing, parts_of, put, spool
 from zoo_core.repository.local import url_path
-from zoo_core.repository.stream import MAX_INDEX
 from zoo_core.transfer import CHUNK, Body, Transfer
 from zoo_core.wording import listing, shown_url
 
@@ -25,7 +22,7 @@ INDEX_NAME = "index.json"
 INDEX_NAMES = (INDEX_NAME, f"{INDEX_NAME}.gz")
 
 
-class HttpRepository(Repository):
+class HttpRepository(ListedRepository):
     """A tree of documents and files under an http(s) address.
 
     Args:
@@ -33,52 +30,14 @@ class HttpRepository(Repository):
         max_index_size: Bytes that its index may have.
     """
 
-    is_remote = True
-
     def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
-        self.url = url
+        super().__init__(url, transfer=transfer, max_index_size=max_index_size)
         self._root = url if url.endswith("/") else f"{url}/"
-        self._transfer, self._max_index_size = transfer, max_index_size or MAX_INDEX
-        self._problems: tuple[str, ...] = ()
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The documents of the index that could not be read, a message each."""
-        return self._problems
-
-    def documents(self) -> Iterator[Metadata]:
-        """All documents of the index; a malformed one is put into `problems`."""
-        problems = []
-        for entry in self.entries():
-            try:
-                yield self._document(entry.path, entry.read())
-            except MetadataError as error:
-                problems.append(shown_url(str(error)))
-        self._problems = tuple(problems)
-
-    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        """The body of a file's address, from an offset on."""
-        return self._transfer.stream(file.url, offset)
-
-    def transfer_for(self, file: ArtifactFile) -> Transfer:
-        """What fetches its files from the web."""
-        return self._transfer
 
     def fingerprint(self) -> str:
         """What its server says of the index, or else a digest of it."""
         with self.listing() or Listing() as listing:
             return listing.state.get("etag") or listing.state.get("last_modified") or listing.state.get("sha256", "")
-
-    def entries(self) -> Iterator[Entry]:
-        """All documents of the index, as they are written there."""
-        with self.listing() or Listing() as listing:
-            yield from listing.entries
-
-    def hurried(self) -> HttpRepository:
-        """The same one, with another transfer."""
-        other = copy.copy(self)
-        other._transfer = self._transfer.hurried()
-        return other
 
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """The index, by one request, which the server answers in a few bytes where nothing has changed.
@@ -110,9 +69,6 @@ class HttpRepository(Repository):
 
     def decoded(self, path: str, content: bytes) -> Metadata:
         """A document of the index, with the address that it has in the repository."""
-        return self._document(path, content)
-
-    def _document(self, path: str, content: bytes) -> Metadata:
         # Alone in the address of a model's own folder, where it lies is told by that.
         place = path if "/" in path else None
         return Metadata.from_json(content, urljoin(self._root, quote(path)), path=place)

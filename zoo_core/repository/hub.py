@@ -5,7 +5,6 @@ Source: the hub's HTTP interface as huggingface_hub uses it, and what it says of
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import importlib.util
@@ -15,21 +14,19 @@ import re
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from zoo_core.__about__ import __version__
-from zoo_core.artifact import ArtifactFile
 from zoo_core.credentials import origin
 from zoo_core.errors import IntegrityError, OfflineError, PackageNotInstalledError, RepositoryError, ZooError
 from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
-from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.base import Entry, Listing
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
 from zoo_core.repository.kinds import HUB
-from zoo_core.repository.listed import ReadAhead, documents_of, fetched, index_listing, parts_of, plain, put, spool
-from zoo_core.repository.stream import MAX_INDEX
+from zoo_core.repository.listed import ListedRepository, ReadAhead, fetched, index_listing, parts_of, plain, put, spool
 from zoo_core.requirements import install_line
 from zoo_core.stopping import Stop, at_once
 from zoo_core.transfer import CHUNK, PASSING, Body, Transfer
@@ -74,7 +71,7 @@ _TASKS = {
 }
 
 
-class HubRepository(Repository):
+class HubRepository(ListedRepository):
     """``hf://owner/name`` or ``hf://owner/name@revision``.
 
     What is listed is pinned to the commit that the revision is then, and so is what is downloaded. A tree of documents is read
@@ -91,36 +88,17 @@ class HubRepository(Repository):
         PackageNotInstalledError: huggingface_hub is not installed.
     """
 
-    is_remote = True
-
     def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
-        self.url = url
         self._name, self._revision = _parsed(url)
         if importlib.util.find_spec("huggingface_hub") is None:
             raise PackageNotInstalledError(f"{shown_url(url)} is read by huggingface_hub: {install_line([EXTRA])}", [EXTRA])
-        self._transfer = msgspec.structs.replace(
+        own = msgspec.structs.replace(
             transfer,
             is_offline=lambda: transfer.is_offline() or _is_offline(),
+            # The user's token goes to the hub and nowhere else.
             authorise=lambda to, headers: _signed(to, transfer.authorise(to, headers)),
         )
-        self._max_index_size = max_index_size or MAX_INDEX
-        self._problems: tuple[str, ...] = ()
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The documents that could not be read, a message each."""
-        return self._problems
-
-    def documents(self) -> Iterator[Metadata]:
-        """The documents of its tree, or the one that is made of a plain model."""
-        problems: list[str] = []
-        yield from documents_of(self, self.entries(), problems)
-        self._problems = tuple(problems)
-
-    def entries(self) -> Iterator[Entry]:
-        """All documents; without an index, none is read yet."""
-        listing = self.listing()
-        return iter(()) if listing is None else listing.entries
+        super().__init__(url, transfer=own, max_index_size=max_index_size)
 
     def decoded(self, path: str, content: bytes) -> Metadata:
         """A document, whose files are those of the commit that it was listed at."""
@@ -131,12 +109,6 @@ class HubRepository(Repository):
         """The commit."""
         return str(self._found().sha)
 
-    def hurried(self) -> HubRepository:
-        """The same one, with another transfer."""
-        other = copy.copy(self)
-        other._transfer = self._transfer.hurried()
-        return other
-
     def listing(self, known: Mapping[str, str] | None = None) -> Listing | None:
         """What the commit holds that the revision is now; one request tells where it is the known one."""
         found = self._found()
@@ -144,14 +116,6 @@ class HubRepository(Repository):
         if known is not None and known.get("commit") == state["commit"]:
             return None
         return _Commit(self.url, self._name, found, self._transfer).listing(state, self._max_index_size)
-
-    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
-        """The body of a file's address, from an offset on."""
-        return self._transfer.stream(file.url, offset)
-
-    def transfer_for(self, file: ArtifactFile) -> Transfer:
-        """What fetches its files; the user's token goes to the hub and nowhere else."""
-        return self._transfer
 
     def _found(self) -> Any:
         """The hub's ``ModelInfo`` of the revision, with what is known of its files."""

@@ -1,24 +1,27 @@
-"""What the repositories have in common that give listings: documents that are read when they are wanted."""
+"""What repositories elsewhere have in common: a listing, whose documents are read when they are wanted."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Self, cast
 
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Entry, Listing, Repository
-from zoo_core.repository.stream import IndexEntry, index_entries, too_large
+from zoo_core.repository.stream import MAX_INDEX, IndexEntry, index_entries, too_large
 from zoo_core.transfer import CHUNK, Body, Transfer
 from zoo_core.wording import bytes_text, printable, shown_url
 
 if TYPE_CHECKING:
     import requests
+
+    from zoo_core.artifact import ArtifactFile
 
 #: Documents that are asked for together.
 AT_ONCE = 64
@@ -26,13 +29,55 @@ AT_ONCE = 64
 _IN_MEMORY = 8 << 20
 
 
-def documents_of(repository: Repository, entries: Iterable[Entry], problems: list[str]) -> Iterator[Metadata]:
-    """The documents of a repository; one that cannot be read leaves a message among the problems."""
-    for entry in entries:
-        try:
-            yield repository.decoded(entry.path, entry.read())
-        except (MetadataError, RepositoryError) as error:
-            problems.append(shown_url(str(error)))
+class ListedRepository(Repository):
+    """A repository whose documents are those of its `listing`, with files that a transfer fetches.
+
+    Args:
+        url: What names it.
+        transfer: Fetches files; says whether the network is forbidden.
+        max_index_size: Bytes that its index may have; None: `MAX_INDEX`.
+    """
+
+    is_remote = True
+
+    def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
+        self.url = url
+        self._transfer, self._max_index_size = transfer, max_index_size or MAX_INDEX
+        self._problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The documents that could not be read, a message each."""
+        return self._problems
+
+    def documents(self) -> Iterator[Metadata]:
+        """All documents that are listed; one that cannot be read is put into `problems`."""
+        problems: list[str] = []
+        for entry in self.entries():
+            try:
+                yield self.decoded(entry.path, entry.read())
+            except (MetadataError, RepositoryError) as error:
+                problems.append(shown_url(str(error)))
+        self._problems = tuple(problems)
+
+    def entries(self) -> Iterator[Entry]:
+        """All documents that are listed; those that do not stand in the listing itself are not read yet."""
+        with self.listing() or Listing() as listing:
+            yield from listing.entries
+
+    def hurried(self) -> Self:
+        """The same one, with another transfer."""
+        other = copy.copy(self)
+        other._transfer = self._transfer.hurried()
+        return other
+
+    def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
+        """The body of a file's address, from an offset on."""
+        return self._transfer.stream(file.url, offset)
+
+    def transfer_for(self, file: ArtifactFile) -> Transfer:
+        """What fetches its files from the web."""
+        return self._transfer
 
 
 def spool(held: ExitStack) -> IO[bytes]:
@@ -166,34 +211,23 @@ def fetched_if_changed(transfer: Transfer, url: str, limit: int, etag: str) -> t
 
 
 def _content(transfer: Transfer, url: str, limit: int, response: requests.Response) -> bytes:
-    body, content = Body(response, url, 0, None, transfer), bytearray()
-    while chunk := body.read():
-        content += chunk
-        if len(content) > limit:
-            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
-    if body.encoding not in ("", "gzip", "x-gzip"):
-        encoding = printable(body.encoding)
-        raise RepositoryError(f"{shown_url(url)}: the server sent {encoding} where plain bytes were asked for", url)
-    return unpacked(bytes(content), url, limit) if body.encoding else bytes(content)
+    body = Body(response, url, 0, None, transfer)
+    parts = parts_of(body, url)
+    return joined(plain(parts, url) if body.encoding else parts, url, limit)
 
 
-def unpacked(content: bytes, url: str, limit: int) -> bytes:
-    """What a gzip file holds.
+def joined(parts: Iterable[bytes], url: str, limit: int) -> bytes:
+    """All that comes in pieces.
 
     Raises:
-        RepositoryError: It is damaged, or holds more bytes than the limit.
+        RepositoryError: It is more than the limit.
     """
-    machine = zlib.decompressobj(31)
-    try:
-        plain = machine.decompress(content, limit)
-    except zlib.error as error:
-        raise RepositoryError(f"{shown_url(url)} is damaged: {error}", url) from error
-    # A few bytes can become very many.
-    if machine.unconsumed_tail:
-        raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came, unpacked", url)
-    if not machine.eof:
-        raise RepositoryError(f"{shown_url(url)} is cut off", url)
-    return plain
+    content = bytearray()
+    for part in parts:
+        content += part
+        if len(content) > limit:
+            raise RepositoryError(f"{shown_url(url)}: more than {bytes_text(limit)} came", url)
+    return bytes(content)
 
 
 class ReadAhead:

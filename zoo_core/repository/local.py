@@ -91,12 +91,7 @@ class FolderRepository(Repository):
         path = self.local_path(file)
         if path is None:
             raise RepositoryError(f"{shown_url(file.url)} does not lie in {self.url}", file.url)
-        try:
-            stream = path.open("rb")
-        except OSError as error:
-            raise RepositoryError(f"{path}: {error.strerror or error}", file.url) from error
-        stream.seek(offset)
-        return stream
+        return stream_at(path, file.url, offset)
 
     def transfer_for(self, file: ArtifactFile) -> Transfer:
         """What fetches its files from the web."""
@@ -159,6 +154,20 @@ def _content(path: Path) -> bytes:
             return stream.read(MAX_DOCUMENT + 1)
     except OSError as error:
         raise RepositoryError(f"{path}: {error.strerror or error}", str(path)) from error
+
+
+def stream_at(path: Path, url: str, offset: int) -> BinaryIO:
+    """A file of this machine, from an offset on.
+
+    Raises:
+        RepositoryError: It cannot be read.
+    """
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise RepositoryError(f"{path}: {error.strerror or error}", url) from error
+    stream.seek(offset)
+    return stream
 
 
 def url_path(url: str) -> Path:

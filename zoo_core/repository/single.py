@@ -14,7 +14,7 @@ from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import MetadataError, RepositoryError
 from zoo_core.metadata import Metadata
 from zoo_core.repository.base import Repository
-from zoo_core.repository.local import url_path
+from zoo_core.repository.local import stream_at, url_path
 from zoo_core.transfer import Transfer
 from zoo_core.wording import listing, printable, shown_url
 
@@ -56,12 +56,7 @@ class SingleRepository(Repository):
         """The file, from an offset on."""
         if self._path is None:
             return self._transfer.stream(file.url, offset)
-        try:
-            stream = self._path.open("rb")
-        except OSError as error:
-            raise RepositoryError(f"{self._path}: {error.strerror or error}", self.url) from error
-        stream.seek(offset)
-        return stream
+        return stream_at(self._path, self.url, offset)
 
     def transfer_for(self, file: ArtifactFile) -> Transfer:
         """What fetches it."""

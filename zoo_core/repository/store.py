@@ -17,11 +17,11 @@ from urllib.parse import quote, unquote, urlsplit
 from zoo_core.artifact import ArtifactFile
 from zoo_core.errors import OfflineError, PackageNotInstalledError, RepositoryError, ZooError
 from zoo_core.metadata import DOCUMENT_NAME, MAX_DOCUMENT, TYPES, Metadata
-from zoo_core.repository.base import Entry, Listing, Repository
+from zoo_core.repository.base import Entry, Listing
 from zoo_core.repository.http import INDEX_NAME, INDEX_NAMES
 from zoo_core.repository.kinds import STORES
-from zoo_core.repository.listed import ReadAhead, documents_of, index_listing, put, spool
-from zoo_core.repository.stream import MAX_INDEX, too_large
+from zoo_core.repository.listed import ListedRepository, ReadAhead, index_listing, put, spool
+from zoo_core.repository.stream import too_large
 from zoo_core.requirements import install_line
 from zoo_core.sources import PART, Parts
 from zoo_core.transfer import WEB_SCHEMES, Transfer
@@ -50,7 +50,7 @@ _SECRET_NAME = re.compile(r"secret|token|password|credential|connection_string|s
 _LONGEST_REASON = 300
 
 
-class StoreRepository(Repository):
+class StoreRepository(ListedRepository):
     """A tree of documents and files below a prefix of an object store.
 
     Who asks is told by the environment and by the provider's own configuration files, as for the provider's own programs; no
@@ -69,31 +69,13 @@ class StoreRepository(Repository):
     has_parts = True
 
     def __init__(self, url: str, *, transfer: Transfer, max_index_size: int | None = None) -> None:
-        self.url = url
+        super().__init__(url, transfer=transfer, max_index_size=max_index_size)
         self._scheme, _, place = url.partition("://")
         place = place.rstrip("/")
         _check_address(url, self._scheme, place)
         _check_installed(url, self._scheme)
         self.is_remote = self._scheme != _HERE
-        self._transfer, self._max_index_size = transfer, max_index_size or MAX_INDEX
         self._root = f"{self._scheme}://{quote(place, safe='/@:')}/"
-        self._problems: tuple[str, ...] = ()
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The documents that could not be read, a message each."""
-        return self._problems
-
-    def documents(self) -> Iterator[Metadata]:
-        """All documents of its index; without one, all that lie below ``model`` and ``dataset``."""
-        problems: list[str] = []
-        yield from documents_of(self, self.entries(), problems)
-        self._problems = tuple(problems)
-
-    def entries(self) -> Iterator[Entry]:
-        """All documents, each with what the store says of its state; without an index, none is read yet."""
-        listing = self.listing()
-        return iter(()) if listing is None else listing.entries
 
     def decoded(self, path: str, content: bytes) -> Metadata:
         """A document of the store."""
@@ -118,7 +100,7 @@ class StoreRepository(Repository):
     def open(self, file: ArtifactFile, offset: int = 0) -> BinaryIO:
         """A file of the store or of the web, from an offset on."""
         if urlsplit(file.url).scheme in WEB_SCHEMES:
-            return self._transfer.stream(file.url, offset)
+            return super().open(file, offset)
         return cast("BinaryIO", io.BufferedReader(_Stream(self.parts_of(file), offset), PART))
 
     def parts_of(self, file: ArtifactFile) -> Parts:
@@ -126,10 +108,6 @@ class StoreRepository(Repository):
         path = self._path_of(file)
         with self._asking(file.url) as store:
             return _Object(self, file.url, path, store.info(path))
-
-    def transfer_for(self, file: ArtifactFile) -> Transfer:
-        """What fetches its files from the web."""
-        return self._transfer
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
         """Bytes of an object.
