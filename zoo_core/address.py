@@ -7,8 +7,10 @@ Source: DJL's ``RepositoryFactory``, which takes the address of an archive for a
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -83,6 +85,16 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     def file_name(self) -> str:
         """The last part of the path, as it is spelled."""
         return unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
+def expanded(path: str | Path) -> Path:
+    """A path whose ``~`` stands for a home; unlike `Path.expanduser` it leaves that of an unknown user as it stands."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - said above
+
+
+def address_of(item: str | Path) -> str:
+    """The address of what a user names as a repository: one as it stands, that of a folder or a file by its path."""
+    return str(item) if "://" in str(item) else expanded(item).absolute().as_uri()
 
 
 def parse_address(text: str) -> Address:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from zoo_core.address import address_of
 from zoo_core.artifact import Artifact, ArtifactFile
 from zoo_core.criteria import Criteria
 from zoo_core.entry_points import normalised
@@ -188,9 +188,7 @@ def _has_address(own: Source, locked: Source) -> bool:
 def _is_called(source: Source, name: str, own: Sequence[Place]) -> bool:
     """Whether a name or an address is that of a repository in a lock; a name of zoo.toml means its address."""
     aliases = {place.source.repository for place in own if name in (place.source.name, place.source.distribution)}
-    # Unlike Path.expanduser this leaves the home of an unknown user as it stands.
-    address = name if "://" in name else Path(os.path.expanduser(name)).absolute().as_uri()  # noqa: PTH111
-    meant = {public_address(url).rstrip("/") for url in (address, *aliases)}
+    meant = {public_address(url).rstrip("/") for url in (address_of(name), *aliases)}
     return source.repository.rstrip("/") in meant or name == source.name or normalised(source.name) == normalised(name)
 
 

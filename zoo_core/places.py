@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from zoo_core.address import parse_address, said_of_all
+from zoo_core.address import address_of, expanded, parse_address, said_of_all
 from zoo_core.config import Config, ConfiguredRepository
 from zoo_core.entry_points import REPOSITORIES, EntryPoint, InstalledEntryPoints, guarded, normalised
 from zoo_core.errors import OfflineError, PluginError, RepositoryError, ZooError
@@ -145,7 +144,7 @@ def _meant(name: str, known: Sequence[Place]) -> list[Place]:
 
 
 def _check_exists(name: str | Path | Repository, known: Sequence[Place]) -> None:
-    if isinstance(name, Repository) or "://" in str(name) or _expanded(name).exists():
+    if isinstance(name, Repository) or "://" in str(name) or expanded(name).exists():
         return
     names = sorted({name for place in known for name in (place.source.name, place.source.distribution) if name})
     raise RepositoryError(
@@ -161,7 +160,7 @@ def _given(item: str | Path | Repository, opened: Opener, *, is_named: bool) -> 
         # One that another zoo opened is no more trusted here than there.
         source = item._opened_as or Source(repository=item.url, name=item.url, is_configured=not is_named)
         return Place(msgspec.structs.replace(source, is_named=is_named), lambda: item)
-    address = _address(item)
+    address = address_of(item)
     source = Source(
         repository=address,
         name=str(item),
@@ -170,15 +169,6 @@ def _given(item: str | Path | Repository, opened: Opener, *, is_named: bool) -> 
         arguments=said_of_all(address),
     )
     return _addressed(source, opened)
-
-
-def _expanded(path: str | Path) -> Path:
-    # Unlike Path.expanduser it leaves the home of an unknown user as it stands, and there is no such folder.
-    return Path(os.path.expanduser(path))  # noqa: PTH111
-
-
-def _address(item: str | Path) -> str:
-    return str(item) if "://" in str(item) else _expanded(item).absolute().as_uri()
 
 
 def _addressed(source: Source, opened: Opener) -> Place:
@@ -192,7 +182,7 @@ def _as_opened(repository: Repository, source: Source) -> Repository:
 
 
 def _configured(item: ConfiguredRepository, opened: Opener) -> Place:
-    address = _address(item.url)
+    address = address_of(item.url)
     source = Source(
         repository=address,
         name=item.name or item.url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from zoo_core import application as applications
+from zoo_core.address import expanded
 from zoo_core.artifact import MRL
 from zoo_core.errors import CriteriaError
 
@@ -41,7 +41,7 @@ def as_path(text: str) -> Path | None:
     if "://" in text:
         return None
     if _PATH_START.match(text) or text.lower().endswith(_SUFFIXES):
-        return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+        return expanded(text)
     return None
 
 

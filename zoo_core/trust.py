@@ -6,11 +6,10 @@ document says adds to it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
+from zoo_core.address import address_of
 from zoo_core.entry_points import normalised
 from zoo_core.errors import UntrustedCodeError
 from zoo_core.parameters import ParameterFile
@@ -76,8 +75,7 @@ def _trusts(word: str, sha256: str, source: Source | None) -> bool:
         named = normalised(word.removeprefix(_DISTRIBUTION))
         return bool(named) and named == normalised(source.distribution)
     # A folder is written as it is for --repository.
-    address = word if "://" in word else Path(os.path.expanduser(word)).absolute().as_uri()  # noqa: PTH111 - see `catalogue`
-    return address.rstrip("/") == source.repository.rstrip("/")
+    return address_of(word).rstrip("/") == source.repository.rstrip("/")
 
 
 def untrusted_code(what: str, place: str, sha256: str) -> UntrustedCodeError:

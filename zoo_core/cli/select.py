@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo_core.cli.output import Output
+from zoo_core.config import named_lock
 from zoo_core.errors import CriteriaError
 from zoo_core.reference import as_path
 
@@ -110,4 +110,4 @@ def zoo_of(output: Output, *, lock: str | bool | None = None) -> ModelZoo:
 
 def lock_path(output: Output) -> str:
     """The lock file that a verb about locks works on: that of ``--lock``, of ``ZOO_LOCK``, or the one in this folder."""
-    return output.lock or os.environ.get("ZOO_LOCK") or "zoo.lock"
+    return str(named_lock(output.lock, output.config) or "zoo.lock")
