@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import repositories as make
+from tests.faulty_server import FaultySite, faulty
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.commands import Commands, Done
-    from tests.faulty_server import FaultySite
 
+OLD, NEW = b"the parameters of version 1.0", b"those of version 2.0, which are others"
 FOLDER = "model/cv/image_classification/com/example/net"
 INDEX = "/zoo/index.json"
+
+
+@contextmanager
+def published() -> Iterator[FaultySite]:
+    """A repository that has published version 1.0 of a model."""
+    with faulty() as site:
+        publish(site, {"1.0": OLD})
+        yield site
 
 
 def publish(site: FaultySite, versions: Mapping[str, bytes], **fields: Any) -> None:

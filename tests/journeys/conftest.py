@@ -21,6 +21,18 @@ def commands(tmp_path: Path) -> Commands:
 
 
 @pytest.fixture
+def here(tmp_path: Path) -> Commands:
+    """The machine on which a lock is made."""
+    return Commands(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Commands:
+    """Another machine, with a cache of its own, where nothing is configured."""
+    return Commands(tmp_path / "there")
+
+
+@pytest.fixture
 def site() -> Iterator[Site]:
     """A real web server on this machine, without pages."""
     with serving() as started:

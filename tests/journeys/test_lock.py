@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,32 +10,16 @@ import pytest
 from tests import repositories as make
 from tests.commands import Commands
 from tests.faulty_server import FaultySite, faulty
-from tests.published import FOLDER, INDEX, locked, only_file, publish, repository, taken, write_index
+from tests.published import FOLDER, INDEX, NEW, OLD, locked, only_file, publish, published, repository, taken, write_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OLD, NEW = b"the parameters of version 1.0", b"those of version 2.0, which are others"
-
 
 @pytest.fixture
 def site() -> Iterator[FaultySite]:
-    """A repository that has published version 1.0 of a model."""
-    with faulty() as site:
-        publish(site, {"1.0": OLD})
+    with published() as site:
         yield site
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Commands:
-    """The machine on which a lock is made."""
-    return Commands(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Commands:
-    """Another machine, with a cache of its own, where nothing is configured."""
-    return Commands(tmp_path / "there")
 
 
 def configure(commands: Commands, text: str) -> None:

@@ -15,32 +15,16 @@ from tests import repositories as make
 from tests.commands import Commands
 from tests.faulty_server import Fault, FaultySite, faulty
 from tests.installed import any_engine, has
-from tests.published import FOLDER, locked, only_file, publish, taken
+from tests.published import FOLDER, NEW, OLD, locked, only_file, publish, published, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OLD, NEW = b"the parameters of version 1.0", b"those of version 2.0, which are others"
-
 
 @pytest.fixture
 def site() -> Iterator[FaultySite]:
-    """A repository that has published version 1.0 of a model."""
-    with faulty() as site:
-        publish(site, {"1.0": OLD})
+    with published() as site:
         yield site
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Commands:
-    """The machine on which a lock is made."""
-    return Commands(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Commands:
-    """Another machine, with a cache of its own, where nothing is configured."""
-    return Commands(tmp_path / "there")
 
 
 @pytest.fixture
