@@ -32,7 +32,6 @@ from zoo_core.errors import (
     IntegrityError,
     ModelNotFoundError,
     OfflineError,
-    PackageNotInstalledError,
     PluginError,
     RepositoryError,
     UntrustedCodeError,
@@ -47,11 +46,10 @@ from zoo_core.plugin import Hooks, PluginRecord, plugin_records
 from zoo_core.progress import reporter
 from zoo_core.record import ModelRecord
 from zoo_core.registered import build
-from zoo_core.requirements import engine_package, install_line
-from zoo_core.selection import Explanation, Refusal, Surroundings, choose, select, usable_engines, wanted_engines
+from zoo_core.selection import Explanation, Surroundings, choose, select, usable_engines, wanted_engines
 from zoo_core.transfer import Transfer
+from zoo_core.unanswered import unanswered
 from zoo_core.unpack import MAX_MEMBERS, Limits
-from zoo_core.wording import listing, printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -505,7 +503,7 @@ class ModelZoo:
         from zoo_core.syncing import sync
 
         locked = self._checked_lock()
-        named = named_places(model_urls, self._places, self._opened) if model_urls else []
+        named = named_places(_as_list(model_urls), self._places, self._opened) if model_urls else []
         # Of all models together, so that each is read once.
         suppliers = [Supplier(place.source.repository, place.open) for place in named]
 
@@ -743,7 +741,7 @@ class ModelZoo:
             )
         if not explanation.refused and question.catalogue.errors:
             raise question.catalogue.errors[0]
-        error = _nothing(question.criteria, explanation, question.catalogue)
+        error = unanswered(question.criteria, explanation, question.catalogue.errors)
         if self._locked is not None and isinstance(error, ModelNotFoundError):
             raise self._locked.not_found(error, question.criteria)
         raise error
@@ -891,48 +889,6 @@ def _alone(record: ModelRecord) -> ModelRecord:
     return msgspec.structs.replace(record, source=msgspec.structs.replace(record.source, is_named=True))
 
 
-def _nothing(criteria: Criteria, explanation: Explanation, catalogue: Catalogue) -> Exception:
-    """The error for a question that nothing answers; its first line says it all, the others list the nearest misses."""
-    asked = printable(repr(criteria).removeprefix("Criteria"))
-    more = "".join(f"\n  {line}" for line in explanation.reasons())
-    last = [refusal for refusal in explanation.refused if refusal.rank[0] == explanation.refused[0].rank[0]]
-    if last and all(_is_missing(refusal, criteria) for refusal in last):
-        return _missing_package(last, asked, criteria)
-    refused = unsupported(explanation.refused[0].record) if last and last[0].field == "files" else None
-    if refused is not None:
-        return refused
-    if not explanation.refused:
-        return ModelNotFoundError(
-            f"no model matches {asked}: no repository holds any model: pip install zoo-pytorch{more}", explanation
-        )
-    nearest = explanation.refused[0]
-    unread = f"; {len(catalogue.errors)} more could not be looked at: {catalogue.errors[0]}" if catalogue.errors else ""
-    return ModelNotFoundError(
-        f"no model matches {asked}. The nearest is {printable(nearest.record.reference)}: {nearest}{unread}{more}", explanation
-    )
-
-
 def _why_unsupported(record: ModelRecord) -> str | None:
     error = unsupported(record)
     return str(error) if error is not None else None
-
-
-def _is_missing(refusal: Refusal, criteria: Criteria) -> bool:
-    """Whether an installation would help: a package is missing, and it is not that the artifact runs in other engines."""
-    if refusal.field == "engine" and not wanted_engines(refusal.record, criteria.engine):
-        return False
-    if refusal.field != "engine" or criteria.engine is None:
-        return refusal.field in ("engine", "requires")
-    engines = [engine.lower() for engine in refusal.record.engines]
-    return not engines or criteria.engine.lower() in engines
-
-
-def _missing_package(refused: Sequence[Refusal], asked: str, criteria: Criteria) -> PackageNotInstalledError:
-    engines = [refusal for refusal in refused if refusal.field == "engine"]
-    if engines:
-        names = {engine for refusal in engines for engine in wanted_engines(refusal.record, criteria.engine)}
-        packages = sorted(engine_package(engine) for engine in names)
-        line = " or ".join(install_line([package]) for package in packages)
-        return EngineNotInstalledError(f"no engine for {asked} is installed ({listing(names)}): {line}", packages)
-    packages = sorted({package for refusal in refused for package in refusal.record.missing})
-    return PackageNotInstalledError(f"packages for {asked} are missing: {install_line(packages)}", packages)
