@@ -61,6 +61,11 @@ def test_mirrors_that_a_supplier_names_are_asked_too(lock: Path, site: Site, tmp
     assert zoo(lock=lock).sync(model_urls=[tmp_path / "other"], progress=False).models == ("com.example/net@1.0",)
 
 
+def test_one_supplier_may_be_named_alone(lock: Path, tmp_path: Path) -> None:
+    make.publish(tmp_path / "other", make.document(make.artifact()))
+    assert zoo(lock=lock).sync(model_urls=str(tmp_path / "other"), progress=False).models == ("com.example/net@1.0",)
+
+
 @pytest.mark.parametrize("has_index", [False, True])
 def test_a_supplier_that_gives_nothing_ends_nothing(lock: Path, site: Site, tmp_path: Path, has_index: bool) -> None:
     url = serve(site, make.WEIGHTS)
