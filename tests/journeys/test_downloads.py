@@ -12,6 +12,7 @@ import pytest
 
 from tests import repositories as make
 from tests.faulty_server import FINE, Fault, FaultySite, faulty
+from tests.web import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,3 +301,16 @@ def test_a_file_larger_than_the_configuration_allows_is_refused(commands: Comman
 def test_a_server_in_trouble_is_one_clear_line(commands: Commands, site: FaultySite) -> None:
     site.faults[FILE] = [Fault(cut=100), Fault(status=503, headers={"Retry-After": "1"}), Fault(cut=100, stall_s=0.1), FINE]
     assert content(downloaded(commands, site).out) == WEIGHTS
+
+
+def test_a_proxy_of_the_environment_is_asked_for_index_and_files(commands: Commands) -> None:
+    far = "http://models.example/zoo/"
+    document = make.document(make.artifact(files={"parameters": make.item("net.bin", WEIGHTS)}))
+    entry = {"path": f"{FOLDER}/metadata.json", "sha256": "", "metadata": document}
+    with serving() as proxy:
+        # Whoever asks a proxy gives the whole address.
+        proxy.pages[f"{far}index.json"] = json.dumps({"indexVersion": 1, "documents": [entry]}).encode()
+        proxy.pages[f"{far}{FOLDER}/net.bin"] = WEIGHTS
+        done = commands.zoo("download", "net", "--repository", far, HTTP_PROXY=proxy.url, http_proxy=proxy.url)
+    assert done.status == 0, done.err
+    assert content(done.out) == WEIGHTS
